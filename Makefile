@@ -1,0 +1,51 @@
+# Every target sets up what it needs: `make figures` on a fresh clone is enough.
+PYTHON  ?= python3
+PROFILE ?= demo
+ARGS    ?=
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env figures test lab lint format lock clean
+
+help: ## Show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(READY) ## Make .venv and install the locked requirements
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): Python 3.11 or newer is needed; name one with 'make env PYTHON=/path/to/python3.11'"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "no virtual environment could be made: install Python's venv module (Debian: python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+figures: $(READY) ## Run the workbook: the tables and figures of PROFILE (demo, crema_d, compare23)
+	$(BIN)/python -m emoshare_utils run $(PROFILE) $(ARGS)
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lab: $(READY) ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+lint: $(READY) ## Check formatting, lint, and that notebooks carry no outputs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+format: $(READY) ## Format the code and strip the notebooks
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
+
+clean: ## Remove what runs made (runs/ and caches); committed figures and .venv stay
+	rm -rf runs build .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

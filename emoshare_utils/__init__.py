@@ -1,0 +1,1 @@
+"""The package beneath the emotion-share workbook."""
