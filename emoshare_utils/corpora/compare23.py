@@ -1,0 +1,77 @@
+"""Emotion Share, ACM Multimedia 2023 ComParE: `wav/*.wav` and `lab/{train,devel,test}.csv`."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from emoshare_utils.corpus import (
+    SPLITS,
+    Corpus,
+    CorpusError,
+    numeric_shares,
+    require_columns,
+)
+
+NAME = "compare23"
+LAYOUT = "wav/, lab/train.csv, lab/devel.csv and lab/test.csv"
+AUDIO = "wav"
+EMOTIONS = (
+    "Anger",
+    "Boredom",
+    "Calmness",
+    "Concentration",
+    "Determination",
+    "Excitement",
+    "Interest",
+    "Sadness",
+    "Tiredness",
+)
+
+
+def read(root: Path) -> tuple[Corpus, Path]:
+    """The challenge's clips; `root` is the folder of `wav/` and `lab/`, or the one above it.
+
+    The challenge gives neither speakers nor the number of raters, and masks the test shares:
+    those are null. Where `lab/test.unmasked.csv` lies, it is used instead of `lab/test.csv`.
+
+    Raises:
+        CorpusError: a label file or a column is missing, or a share is not a number.
+    """
+    root = (root / "data" if (root / "data" / "lab").is_dir() else root).resolve()
+    clips = pd.concat([_read_split(root, split) for split in SPLITS], ignore_index=True)
+    return Corpus(NAME, root, EMOTIONS, clips), root / "lab"
+
+
+def submission(predictions: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """One system's predictions as the challenge takes them: filename, then the emotions."""
+    wide = predictions.pivot(index="clip_id", columns="emotion", values="prediction")
+    clips = corpus.clips[corpus.clips["clip_id"].isin(wide.index)]
+    names = clips["path"].map(lambda path: Path(path).name).rename("filename")
+    shares = wide.loc[clips["clip_id"], list(corpus.emotions)].set_axis(clips.index)
+    return pd.concat([names, shares], axis=1).reset_index(drop=True)
+
+
+def _read_split(root: Path, split: str) -> pd.DataFrame:
+    file = root / "lab" / f"{split}.csv"
+    unmasked = root / "lab" / f"{split}.unmasked.csv"
+    if split == "test" and unmasked.is_file():
+        file = unmasked
+    if not file.is_file():
+        raise CorpusError(f"{file} is not there: the corpus folder must hold {LAYOUT}")
+    labels = pd.read_csv(file, dtype=str)
+    require_columns(labels, ["filename"], file)
+    if split == "test":  # masked labels: blank, "?" or no columns at all
+        labels = labels.reindex(columns=["filename", *EMOTIONS])
+    require_columns(labels, ["filename", *EMOTIONS], file)
+    named = pd.DataFrame(
+        {
+            "clip_id": labels["filename"].map(lambda name: Path(name).stem),
+            "path": AUDIO + "/" + labels["filename"],
+            "split": split,
+            "speaker": pd.Series(pd.NA, index=labels.index, dtype="string"),
+            "language": pd.Series(pd.NA, index=labels.index, dtype="string"),
+            "n_raters": pd.Series(pd.NA, index=labels.index, dtype="Int64"),
+            "duration_s": float("nan"),
+        }
+    )
+    return named.join(numeric_shares(labels, list(EMOTIONS), file))

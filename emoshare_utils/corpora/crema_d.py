@@ -1,0 +1,88 @@
+"""CREMA-D (Cao et al. 2014): acted sentences, each rated on the voice alone by about nine people.
+
+The share of an emotion is its count of votes over the number of people who answered. Raters
+chose one emotion, so a clip's six shares sum to 1.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from emoshare_utils.corpus import SPLITS, Corpus, CorpusError, require_columns, speaker_splits
+
+NAME = "crema_d"
+LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.csv"
+AUDIO = "AudioWAV"
+EMOTIONS = {
+    "A": "Anger",
+    "D": "Disgust",
+    "F": "Fear",
+    "H": "Happy",
+    "N": "Neutral",
+    "S": "Sad",
+}
+VOICE_ONLY = "1"  # first digit of a row's number; 2 is the face alone, 3 both
+AUDIO_NAMES = {"1040_ITH_SAD_XX": "1040_ITH_SAD_X"}  # a vote's name -> its file's, as released
+
+
+def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
+    """The voice-only votes as six shares, with the actors' demographics as extra columns.
+
+    The splits are those of `splits.csv` (ActorID, split) where it lies in `root`, else a
+    draw over the actors from `split_seed`.
+
+    Raises:
+        CorpusError: a file or a column is missing, or an actor has no split.
+    """
+    root = root.resolve()
+    source = root / "processedResults" / "tabulatedVotes.csv"
+    votes = _read_csv(source, ["fileName", "numResponses", *EMOTIONS])
+    row_number = votes.iloc[:, 0].astype(str)
+    votes = votes[row_number.str.startswith(VOICE_ONLY)].reset_index(drop=True)
+
+    files = {file.stem: file.name for file in sorted((root / AUDIO).glob("*.*"))}
+    names = votes["fileName"].map(lambda name: AUDIO_NAMES.get(name, name))
+    names = names.where(names.isin(files), votes["fileName"])
+    clips = pd.DataFrame(
+        {
+            "clip_id": votes["fileName"],
+            "path": names.map(lambda name: f"{AUDIO}/{files.get(name, name + '.wav')}"),
+            "split": pd.NA,
+            "speaker": votes["fileName"].str.split("_").str[0],
+            "language": "en",
+            "n_raters": votes["numResponses"].astype("Int64"),
+            "duration_s": float("nan"),
+        }
+    )
+    shares = votes[list(EMOTIONS)].div(votes["numResponses"], axis=0).rename(columns=EMOTIONS)
+    clips = clips.join(shares)
+    clips["split"] = _splits(clips["speaker"], root / "splits.csv", split_seed)
+    clips = clips.join(_demographics(root / "VideoDemographics.csv"), on="speaker")
+    return Corpus(NAME, root, tuple(EMOTIONS.values()), clips), source
+
+
+def _splits(actors: pd.Series, file: Path, seed: int) -> pd.Series:
+    if not file.is_file():
+        return speaker_splits(actors, seed)
+    table = _read_csv(file, ["ActorID", "split"]).drop_duplicates()
+    repeated = table["ActorID"][table["ActorID"].duplicated()]
+    if len(repeated):
+        raise CorpusError(f"{file}: actor {repeated.iloc[0]} stands in two of {SPLITS}")
+    splits = actors.map(dict(zip(table["ActorID"].astype(str), table["split"])))
+    if splits.isna().any():
+        raise CorpusError(f"{file}: actor {actors[splits.isna()].iloc[0]} has no split")
+    return splits
+
+
+def _demographics(file: Path) -> pd.DataFrame:
+    columns = ["ActorID", "Age", "Sex", "Race", "Ethnicity"]
+    table = _read_csv(file, columns).astype({"ActorID": str})[columns]
+    return table.set_index("ActorID").rename(columns=str.lower)
+
+
+def _read_csv(file: Path, columns: list[str]) -> pd.DataFrame:
+    if not file.is_file():
+        raise CorpusError(f"{file} is not there: the corpus folder must hold {LAYOUT}")
+    table = pd.read_csv(file)
+    require_columns(table, columns, file)
+    return table

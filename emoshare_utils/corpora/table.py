@@ -1,0 +1,78 @@
+"""Anyone's corpus: a CSV or parquet file with a clip path and share columns."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from emoshare_utils.corpus import (
+    COLUMNS,
+    Corpus,
+    CorpusError,
+    numeric_shares,
+    require_columns,
+    resolve_inside,
+    speaker_splits,
+)
+
+NAME = "table"
+LAYOUT = "the audio files and the table that lists them"
+AUDIO = "."
+
+
+def read(
+    root: Path, labels: str = "clips.csv", shares: list[str] | None = None, split_seed: int = 0
+) -> tuple[Corpus, Path]:
+    """The clips of `root / labels`.
+
+    Columns: `path` (inside `root`), `split` (train, devel, test) or, without it, `speaker`
+    for splits drawn over the speakers; optional `clip_id` (default: the path without its
+    ending), `speaker`, `language`, `n_raters`; and the shares.
+
+    Args:
+        labels: the table's name in `root`, ending in .csv or .parquet.
+        shares: the share columns; None or empty: every other numeric column.
+        split_seed: the draw of speakers, where there is no `split`.
+
+    Raises:
+        CorpusError: the table or a column is missing, or a share is not a number.
+    """
+    root = root.resolve()
+    source = resolve_inside(root, labels)
+    if not source.is_file():
+        raise CorpusError(f"{source} is not there: name the table with labels")
+    if source.suffix not in (".csv", ".parquet"):
+        raise CorpusError(f"{source}: expected a table that ends in .csv or .parquet")
+    table = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source)
+    require_columns(table, ["path", *(shares or [])], source)
+    emotions = list(shares or table.columns[_numeric(table) & ~table.columns.isin(COLUMNS)])
+    if not emotions:
+        raise CorpusError(f"{source} has no share column: name them with shares")
+
+    clips = table.reindex(columns=list(COLUMNS))
+    clips["path"] = [_relative(path, root) for path in table["path"].astype(str)]
+    if "clip_id" not in table:
+        clips["clip_id"] = clips["path"].map(lambda path: str(Path(path).with_suffix("")))
+    for text in ("clip_id", "speaker", "language"):
+        clips[text] = clips[text].astype("string")
+    clips["n_raters"] = clips["n_raters"].astype("Int64")
+    clips["duration_s"] = float("nan")
+    if "split" not in table:
+        if clips["speaker"].isna().any():
+            raise CorpusError(
+                f"{source} has neither a split for every clip nor a speaker for every clip: "
+                "a draw over clips would put one voice in two splits"
+            )
+        clips["split"] = speaker_splits(clips["speaker"], split_seed)
+    clips = clips.join(numeric_shares(table, emotions, source))
+    extra = table.columns.difference([*COLUMNS, *emotions], sort=False)
+    return Corpus(NAME, root, tuple(emotions), clips.join(table[extra])), source
+
+
+def _relative(path: str, root: Path) -> str:
+    """`./a.wav`, or an absolute path inside the corpus folder, as it is listed there: `a.wav`."""
+    inside = Path(path).is_absolute() and Path(path).is_relative_to(root)
+    return (Path(path).relative_to(root) if inside else Path(path)).as_posix()
+
+
+def _numeric(table: pd.DataFrame) -> list[bool]:
+    return [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]

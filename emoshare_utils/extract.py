@@ -1,0 +1,84 @@
+"""Clip table x encoder -> feature store, clip by clip; an interrupted run goes on where it was."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from emoshare_utils.audio import AudioError, read_audio
+from emoshare_utils.corpus import Corpus, CorpusError
+from emoshare_utils.encoders import Encoder
+from emoshare_utils.progress import track
+from emoshare_utils.store import SHARD_CLIPS, FeatureStore, StoreError, atomic
+
+
+def extract(corpus: Corpus, encoder: Encoder, features: Path) -> FeatureStore:
+    """Encode every clip of `corpus` that the store does not hold yet.
+
+    Args:
+        features: the folder of stores; `features/stores.json` then says which one belongs to
+            `encoder.name`.
+
+    Raises:
+        CorpusError: a clip can no longer be read; finished shards are kept.
+        StoreError: another run is writing this store.
+    """
+    store = FeatureStore.create(features, encoder.name, encoder.width, encoder.settings)
+    with _locked(store.folder):
+        todo = store.missing(corpus.clips)
+        for clips in track(list(_shards(todo)), f"extracting {encoder.name}", unit="shards"):
+            store.write_shard(clips, [_encode(corpus, encoder, path) for path in clips["path"]])
+    _remember(features, encoder.name, store)
+    return store
+
+
+def open_store(features: Path, encoder: str) -> FeatureStore:
+    """The store last extracted for `encoder`; FileNotFoundError names the notebook to run first."""
+    stores = stored(features)
+    if encoder not in stores or not (features / stores[encoder]).is_dir():
+        raise FileNotFoundError(
+            f"{features} has no frames from {encoder!r}: run "
+            f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
+        )
+    return FeatureStore(features / stores[encoder])
+
+
+def _shards(clips: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for start in range(0, len(clips), SHARD_CLIPS):
+        yield clips.iloc[start : start + SHARD_CLIPS]
+
+
+def _encode(corpus: Corpus, encoder: Encoder, path: str):
+    try:
+        return encoder.frames(read_audio(corpus.path(path)))
+    except (AudioError, OSError) as error:
+        raise CorpusError(
+            f"{corpus.path(path)} was usable when notebooks/01_data_preparation.ipynb checked it, "
+            f"but now: {error}. Finished shards are kept; run that notebook again"
+        ) from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the store's lock, which the system releases even when this process is killed."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"{folder} is being written by another run: let it finish") from error
+        yield
+
+
+def stored(features: Path) -> dict[str, str]:
+    """The store of each encoder that has been extracted: encoder -> folder name."""
+    file = features / "stores.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def _remember(features: Path, encoder: str, store: FeatureStore) -> None:
+    stores = stored(features) | {encoder: store.folder.name}
+    with atomic(features / "stores.json") as file:
+        file.write((json.dumps(stores, indent=2, sort_keys=True) + "\n").encode())

@@ -1,0 +1,97 @@
+"""Where everything lies: the one module of paths."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def home() -> Path:
+    """The project's root: EMOSHARE_HOME if set, else the checkout, else the current directory."""
+    if named := os.environ.get("EMOSHARE_HOME"):
+        return Path(named).expanduser().resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
+
+
+def resolve(root: str | Path) -> Path:
+    """A user's folder, absolute, with ~ or relative to `home()`, as an absolute path."""
+    return (home() / Path(root).expanduser()).resolve()
+
+
+def shown(path: Path) -> str:
+    """The path as messages show it: relative to `home()` where it lies inside."""
+    return str(path.relative_to(home()) if path.is_relative_to(home()) else path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run.
+
+    The name is one plain folder name (letters, digits, `.`, `_`, `-`, no leading dot), the same
+    under `runs/` and `figures/`; anything else is a ValueError.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        plain = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+        if not isinstance(self.name, str) or not re.fullmatch(plain, self.name):
+            raise ValueError(
+                f"run = {self.name!r} cannot name a folder: use text of letters, digits, '.', '_' "
+                "and '-' that does not start with a dot"
+            )
+
+    @property
+    def folder(self) -> Path:
+        """Everything the run makes besides its figures."""
+        return home() / "runs" / self.name
+
+    @property
+    def corpus_folder(self) -> Path:
+        """The audio of a simulated corpus."""
+        return self.folder / "corpus"
+
+    @property
+    def features(self) -> Path:
+        """The feature stores, one folder each."""
+        return self.folder / "features"
+
+    @property
+    def models(self) -> Path:
+        """The checkpoints."""
+        return self.folder / "models"
+
+    @property
+    def notebooks(self) -> Path:
+        """The executed notebooks."""
+        return self.folder / "notebooks"
+
+    @property
+    def predictions(self) -> Path:
+        """One row a prediction."""
+        return self.folder / "predictions.parquet"
+
+    @property
+    def results(self) -> Path:
+        """One row a correlation."""
+        return self.folder / "results.parquet"
+
+    @property
+    def rejected(self) -> Path:
+        """The clips set aside, with the reason."""
+        return self.folder / "rejected.csv"
+
+    @property
+    def figures(self) -> Path:
+        """The tables and figures."""
+        return home() / "figures" / self.name
+
+    def require(self, path: Path, notebook: str) -> Path:
+        """`path` if it is there; else FileNotFoundError names the notebook that makes it."""
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{shown(path)} is not there: run notebooks/{notebook}.ipynb "
+                f"with run = {self.name!r} first"
+            )
+        return path

@@ -1,0 +1,48 @@
+"""Progress that reads well in a terminal, in JupyterLab and in an executed notebook."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def track(
+    items: Iterable[Item],
+    label: str,
+    total: int | None = None,
+    unit: str = "clips",
+    every_s: float = 10.0,
+) -> Iterator[Item]:
+    """Yield `items`, reporting count, rate and time left.
+
+    A terminal gets a moving bar. Anywhere else (a notebook, a log) gets a plain line at most
+    every `every_s` seconds and one at the end: bars that redraw themselves do not survive in an
+    executed notebook.
+    """
+    total = len(items) if total is None and hasattr(items, "__len__") else total
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=label, total=total, unit=f" {unit}")
+        return
+    start = last = time.monotonic()
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        now = time.monotonic()
+        if now - last >= every_s and done != total:
+            last = now
+            _report(label, done, total, unit, now - start)
+    _report(label, done, total, unit, time.monotonic() - start)
+
+
+def _report(label: str, done: int, total: int | None, unit: str, elapsed_s: float) -> None:
+    rate = done / max(elapsed_s, 1e-9)
+    left = f", {(total - done) / rate:.0f} s left" if total and rate and done < total else ""
+    of = f" of {total}" if total else ""
+    print(
+        f"{label}: {done}{of} {unit} in {elapsed_s:.0f} s ({rate:.1f} a second{left})", flush=True
+    )
