@@ -4,7 +4,6 @@ All share one short-time transform: 25 ms window, 10 ms hop, centred, so that an
 has floor(n / 160) + 1 frames, the paper's 797 for its longest clip.
 """
 
-import torch
 from torch import Tensor, nn
 from torchaudio import transforms
 

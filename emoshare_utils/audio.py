@@ -1,19 +1,19 @@
 """A file -> float32 mono samples at 16 kHz, and the check that every clip is one."""
 
 import io
-import os
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 import torch
-import torchaudio.functional as F
+from torchaudio.transforms import Resample
 
 from emoshare_utils.corpus import Corpus
+from emoshare_utils.device import one_worker_a_core
 from emoshare_utils.progress import track
 
 SAMPLE_RATE = 16_000  # Hz
@@ -58,7 +58,7 @@ def decode(content: bytes) -> np.ndarray:
         raise AudioError("NaN or infinite samples")
     samples = samples.mean(axis=1)
     if rate != SAMPLE_RATE:
-        samples = F.resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
+        samples = _resampler(rate)(torch.from_numpy(samples)).numpy()
     if len(samples) < MIN_SAMPLES:
         raise AudioError(f"{len(samples)} samples at 16 kHz: at least {MIN_SAMPLES} are needed")
     if np.abs(samples).max() <= SILENCE:
@@ -75,7 +75,7 @@ def check(corpus: Corpus) -> tuple[Corpus, pd.DataFrame]:
         The corpus without unusable clips, and those: clip_id, path, reason.
     """
     paths = [corpus.path(path) for path in corpus.clips["path"]]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_worker_a_core() as pool:
         checks = track(pool.map(_check_file, paths), "checking audio", total=len(paths))
         durations, checksums, reasons = zip(*checks)
     clips = corpus.clips.assign(duration_s=durations, audio_checksum=checksums)
@@ -93,6 +93,11 @@ def _check_file(path: Path) -> tuple[float, str, str]:
     except (AudioError, OSError) as error:
         return float("nan"), "", str(error)
     return duration_s, f"{zlib.crc32(content):08x}", ""
+
+
+@cache
+def _resampler(rate: int) -> Resample:
+    return Resample(rate, SAMPLE_RATE)  # keeps its filter, which takes longer than a clip
 
 
 def _refuse_truncated_wav(content: bytes) -> None:

@@ -183,8 +183,8 @@ def limit_rejected(rejected: pd.DataFrame, n_clips: int, limit: float, record: P
     if n_clips == 0 or len(rejected) > limit * n_clips:
         reasons = rejected["reason"].value_counts().head(5)
         raise CorpusError(
-            f"{len(rejected)} of {n_clips} clips were set aside, more than max_rejected = {limit:g} "
-            f"allows; see {record}. Most often: "
+            f"{len(rejected)} of {n_clips} clips were set aside, more than "
+            f"max_rejected = {limit:g} allows; see {record}. Most often: "
             + "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
         )
 

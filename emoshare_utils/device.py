@@ -1,5 +1,9 @@
 """Where to compute."""
 
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+
 import torch
 
 
@@ -21,3 +25,18 @@ def choose_device(device: str = "auto") -> torch.device:
             "set device = 'auto' or 'cpu', or check the driver with nvidia-smi"
         )
     return chosen
+
+
+@contextmanager
+def one_worker_a_core() -> Iterator[Executor]:
+    """Workers that compute with one thread each.
+
+    Many small pieces of work, one a core, finish sooner than each piece spread over all cores,
+    and far sooner on a machine that has other work too.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, "worker", torch.set_num_threads, (1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)

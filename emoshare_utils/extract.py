@@ -2,14 +2,18 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from emoshare_utils.audio import AudioError, read_audio
 from emoshare_utils.corpus import Corpus, CorpusError
+from emoshare_utils.device import one_worker_a_core
 from emoshare_utils.encoders import Encoder
 from emoshare_utils.progress import track
 from emoshare_utils.store import SHARD_CLIPS, FeatureStore, StoreError, atomic
@@ -27,10 +31,11 @@ def extract(corpus: Corpus, encoder: Encoder, features: Path) -> FeatureStore:
         StoreError: another run is writing this store.
     """
     store = FeatureStore.create(features, encoder.name, encoder.width, encoder.settings)
-    with _locked(store.folder):
+    with _locked(store.folder), one_worker_a_core() as pool:
         todo = store.missing(corpus.clips)
-        for clips in track(list(_shards(todo)), f"extracting {encoder.name}", unit="shards"):
-            store.write_shard(clips, [_encode(corpus, encoder, path) for path in clips["path"]])
+        steps = _fill(store, todo, pool, partial(_encode, corpus, encoder))
+        for _ in track(steps, f"extracting {encoder.name}", total=len(todo)):
+            pass
     _remember(features, encoder.name, store)
     return store
 
@@ -46,12 +51,20 @@ def open_store(features: Path, encoder: str) -> FeatureStore:
     return FeatureStore(features / stores[encoder])
 
 
-def _shards(clips: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for start in range(0, len(clips), SHARD_CLIPS):
-        yield clips.iloc[start : start + SHARD_CLIPS]
+def _fill(
+    store: FeatureStore, todo: pd.DataFrame, pool: Executor, encode: Callable[[str], np.ndarray]
+) -> Iterator[None]:
+    """Encode clip by clip and write shard by shard; yields after each clip."""
+    for start in range(0, len(todo), SHARD_CLIPS):
+        clips, frames = todo[start : start + SHARD_CLIPS], []
+        for clip_frames in pool.map(encode, clips["path"]):
+            frames.append(clip_frames)
+            if len(frames) == len(clips):
+                store.write_shard(clips, frames)
+            yield
 
 
-def _encode(corpus: Corpus, encoder: Encoder, path: str):
+def _encode(corpus: Corpus, encoder: Encoder, path: str) -> np.ndarray:
     try:
         return encoder.frames(read_audio(corpus.path(path)))
     except (AudioError, OSError) as error:

@@ -103,7 +103,7 @@ def scatter(
     predictions = predictions.dropna(subset=["share", "prediction"])
     system = _one_system(predictions)
     about = results.merge(pd.DataFrame([system])).set_index("emotion")
-    ceilings = ceilings or {}
+    ceilings = {} if ceilings is None else ceilings
     rows, columns = _grid(len(emotions))
     panel = PAGE_IN / columns if columns > 1 else COLUMN_IN
     dense = predictions.groupby("emotion").size().max() > HEXBIN_ABOVE

@@ -46,7 +46,10 @@ class Sizes:
             raise ValueError(f"output = {self.output!r}: expected one of {', '.join(OUTPUTS)}")
 
 
-OUTPUTS = {"sigmoid": torch.sigmoid, "relu": torch.relu}
+OUTPUTS = {  # each with its inverse
+    "sigmoid": (torch.sigmoid, lambda share: math.log(share / (1 - share))),
+    "relu": (torch.relu, lambda share: share),
+}
 
 
 class Architecture1(nn.Module):
@@ -198,7 +201,12 @@ class FFNN(nn.Module):
         sizes = [width, *hidden]
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:]))
         self.share = nn.Linear(sizes[-1], 1)
-        self.output = OUTPUTS[output]
+        self.output, self.inverse = OUTPUTS[output]
+
+    @torch.no_grad()
+    def start_at(self, share: float) -> None:
+        """Set the output's bias so that predictions start around `share`."""
+        self.share.bias.fill_(self.inverse(min(max(share, 1e-3), 1 - 1e-3)))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.hidden:

@@ -6,8 +6,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from emoshare_utils.corpus import Corpus
-from emoshare_utils.device import choose_device
+from emoshare_utils.device import choose_device, one_worker_a_core
 from emoshare_utils.metrics import spearman
 from emoshare_utils.models import ARCHITECTURES, Sizes
 from emoshare_utils.padding import pad
@@ -27,7 +26,7 @@ from emoshare_utils.progress import track
 from emoshare_utils.store import FeatureStore, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
-PIECES = 4  # a batch is cut by length, so that short clips are not padded to the longest
+PIECES = 2
 EVALUATION_BATCH = 256
 
 
@@ -41,7 +40,10 @@ class Training:
         patience: epochs without a better devel rho after which an emotion stops.
         standardise: frames to zero mean and unit variance over the training split.
         max_frames: zero-pad to this many frames; None: to the longest clip of the batch.
-        shuffle_shares: a control: permute the training shares over the clips.
+        start_at_mean: the output's bias starts at the mean training share instead of by chance,
+            which saves the first epochs, and a ReLU output from starting dead.
+        shuffle_shares: a control: permute the training shares over the clips, each emotion's
+            on its own.
     """
 
     learning_rate: float = 1e-4
@@ -50,6 +52,7 @@ class Training:
     patience: int = 10
     standardise: bool = True
     max_frames: int | None = None
+    start_at_mean: bool = False
     shuffle_shares: bool = False
 
 
@@ -187,18 +190,19 @@ def _train(
     devel_ids, devel_shares = corpus.split("devel")["clip_id"], corpus.shares("devel")
     order = np.random.default_rng(seed)
     if training.shuffle_shares:
-        shares = order.permutation(shares)
+        shares = order.permuted(shares, axis=0)
     statistics = _frame_statistics(store, clip_ids) if training.standardise else None
-    emotions = {
-        emotion: _Emotion(
-            _initial(architecture, store.width, sizes, seed, emotion, statistics).to(device),
-            training.learning_rate,
-        )
-        for emotion in corpus.emotions
-    }
+    emotions = {}
+    for emotion, mean_share in zip(corpus.emotions, shares.mean(axis=0)):
+        network = _initial(architecture, store.width, sizes, seed, emotion)
+        if statistics:
+            network.standardise.fit(*statistics)
+        if training.start_at_mean:
+            network.ffnn.start_at(mean_share)
+        emotions[emotion] = _Emotion(network.to(device), training.learning_rate)
 
     history = []
-    with _one_emotion_a_core(device) as pool:
+    with one_worker_a_core() as pool:
         for epoch in track(range(1, training.epochs + 1), label, unit="epochs"):
             active = {
                 emotion: state
@@ -260,33 +264,11 @@ def _step(
     list(pool.map(step, range(len(active)), active.values()))
 
 
-@contextmanager
-def _one_emotion_a_core(device: torch.device) -> Iterator[Executor]:
-    """Workers of one thread each: networks this small gain little from sharing a core's work.
-
-    A GPU gets one worker, which feeds it in turn.
-    """
-    threads = torch.get_num_threads()
-    workers = threads if device.type == "cpu" else 1
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield pool
-    torch.set_num_threads(threads)
-
-
-def _initial(
-    architecture: int,
-    width: int,
-    sizes: Sizes,
-    seed: int,
-    emotion: str,
-    statistics: tuple[Tensor, Tensor] | None,
-) -> nn.Module:
+def _initial(architecture: int, width: int, sizes: Sizes, seed: int, emotion: str) -> nn.Module:
+    """A network whose weights the seed and the emotion's name fix."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed} {emotion}".encode()))
-        network = ARCHITECTURES[architecture](width, sizes)
-    if statistics:
-        network.standardise.fit(*statistics)
-    return network
+        return ARCHITECTURES[architecture](width, sizes)
 
 
 def _batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
@@ -348,7 +330,7 @@ def _predict_splits(
         clips = corpus.split(split)
         if clips.empty:
             continue
-        with _one_emotion_a_core(device) as pool:
+        with one_worker_a_core() as pool:
             predictions = _predict(
                 pool, list(networks.values()), store, clips["clip_id"], max_frames, device
             )

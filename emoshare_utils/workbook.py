@@ -142,7 +142,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
 def read_parameters(
     profile: str, overrides: Mapping[str, Any], notebooks: Iterable[Notebook]
 ) -> dict[str, Any]:
-    """The profile's values with `overrides` in their place.
+    """The profile's values with `overrides` in their place; one value for a list is a list of one.
 
     Raises WorkbookError where the profile is unknown or lacks `run` or `root`, and where either
     has a name that no notebook declares, or a value of another kind than its default.
@@ -154,30 +154,32 @@ def read_parameters(
     if missing := [name for name in REQUIRED if name not in values]:
         raise WorkbookError(f"{shown(path)} lacks {' and '.join(missing)}: every profile has both")
     known = sorted({name for notebook in notebooks for name in notebook.parameters})
+    fitted = {}
     for source, given in ((shown(path), values), ("--set", overrides)):
         for name, value in given.items():
             if name not in known:
                 hint = _nearest(name, known)
                 raise WorkbookError(f"{source}: no notebook has a parameter {name!r}; {hint}")
             for notebook in notebooks:
-                _check_kind(name, value, notebook.parameters.get(name), source)
-    return {**values, **overrides}
+                value = _fit(name, value, notebook.parameters.get(name), source)
+            fitted[name] = value
+    return fitted
 
 
-def _check_kind(name: str, value: Any, default: Any, source: str) -> None:
-    """Refuse what Python would take for something else: "no" for true, a word for its letters."""
-    for kinds, expected in (
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (list, "a list such as [a, b]"),
-    ):
-        if isinstance(default, kinds):
-            fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)
-            if value is not None and not fits:
-                raise WorkbookError(
-                    f"{source}: {name} = {value!r}: expected {expected}, as its default {default!r}"
-                )
-            return
+def _fit(name: str, value: Any, default: Any, source: str) -> Any:
+    """The value, in a list where the default is one; a word for a number or a truth is refused."""
+    if isinstance(default, list) and not isinstance(value, list) and value is not None:
+        return [value]
+    expected = ""
+    if isinstance(default, bool):
+        expected = "" if isinstance(value, bool | None) else "true or false"
+    elif isinstance(default, int | float) and isinstance(value, str | bool):
+        expected = "a number"
+    if expected:
+        raise WorkbookError(
+            f"{source}: {name} = {value!r}: expected {expected}, as its default {default!r}"
+        )
+    return value
 
 
 def _profile_path(profile: str) -> Path:

@@ -220,6 +220,8 @@ def test_a_failure_stops_the_run_and_the_next_one_resumes(project, capfd):
     assert [error.evalue for error in errors] == ["share 1.2 is outside [0, 1]"]
     assert not list(this.notebooks.glob("*running*"))
 
+    with pytest.raises(NotebookFailed, match="02_training"):
+        workbook.run("demo")
     edit("02_training", "rate = 2", "rate = 1")
     assert ran(workbook.run("demo")) == ["02", "03"]
     assert ran(workbook.run("demo")) == []
@@ -294,14 +296,12 @@ def test_a_second_run_is_refused_and_ctrl_c_stops_the_first(project):
         (["demo", "--set", "clips=many"], "expected a number, as its default 1"),
         (["demo", "--set", "clips=true"], "expected a number"),
         (["demo", "--set", "shuffle=no"], "expected true or false"),
-        (["demo", "--set", "encoders=fbank"], "expected a list"),
         (["demo", "--only", "07"], "the number or name of one of 01_data, 02_training"),
         (["demo", "--set", "run=../x"], "run = '../x' cannot name a folder"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_before_anything_is_made(three, capsys, arguments, message):
-    options = "run = 'x'\nshuffle = True\nencoders = ['fbank', 'mfcc']"
-    write("04_more", parameters=options)
+    write("04_more", parameters="run = 'x'\nshuffle = True")
     assert __main__.main(["run", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (three / "runs").exists()
@@ -332,6 +332,20 @@ def test_a_parameters_cell_may_not_compute(three):
     (three / "notebooks" / "04_more.ipynb").write_text("<<<<<<< ours\n")
     with pytest.raises(WorkbookError, match="04_more.ipynb is not a notebook"):
         workbook.run("demo")
+
+
+def test_one_value_for_a_list_is_a_list_of_one(three):
+    write("04_more", parameters="run = 'x'\nencoders = ['fbank', 'mfcc']")
+    notebooks = workbook.read_notebooks()
+    for given, expected in (("mfcc", ["mfcc"]), (["mfcc"], ["mfcc"]), (None, None)):
+        values = workbook.read_parameters("demo", {"encoders": given}, notebooks)
+        assert values == {
+            "run": "demo",
+            "root": None,
+            "clips": 3,
+            "rate": 1e-4,
+            "encoders": expected,
+        }
 
 
 def test_yaml_values():
