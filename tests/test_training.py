@@ -1,0 +1,216 @@
+"""Training: independent networks, early stopping, checkpoints, and predictions of what was best."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from emoshare_utils import training
+from emoshare_utils.corpus import Corpus
+from emoshare_utils.metrics import spearman
+from emoshare_utils.models import ARCHITECTURES, Sizes
+from emoshare_utils.padding import pad
+from emoshare_utils.store import FeatureStore
+from emoshare_utils.training import Training, collect, load_network, train_system
+
+SIZES = Sizes(cnn=(8, 8), lstm=8, ffnn_1=(8,), ffnn_2=(8,))
+QUICK = Training(learning_rate=5e-3, batch_size=16, epochs=4, patience=9, start_at_mean=True)
+EMOTIONS = ("Anger", "Boredom")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Corpus, FeatureStore]:
+    """60 clips whose first feature says how angry they sound; test labels are masked."""
+    rng = np.random.default_rng(0)
+    share = rng.random((60, 2)).round(2)
+    clips = pd.DataFrame(
+        {
+            "clip_id": [f"clip{i}" for i in range(60)],
+            "split": ["train"] * 36 + ["devel"] * 14 + ["test"] * 10,
+            "audio_checksum": "0",
+            "Anger": share[:, 0],
+            "Boredom": share[:, 1],
+        }
+    )
+    clips.loc[clips["split"] == "test", list(EMOTIONS)] = np.nan
+    frames = [rng.normal(0, 0.3, (rng.integers(4, 30), 5)) + pair[0] for pair in share]
+    store = FeatureStore.create(
+        tmp_path_factory.mktemp("features"), "fbank", 5, {"encoder": "fbank"}
+    )
+    store.write_shard(clips, frames)
+    return Corpus("made", Path("/nowhere"), EMOTIONS, clips), store
+
+
+def train(made, models, architecture=1, seed=0, settings=QUICK, **changes):
+    corpus, store = made
+    settings = Training(**(vars(settings) | changes))
+    return train_system(corpus, store, architecture, seed, models, SIZES, settings, "cpu")
+
+
+def weights(system, emotion="Anger"):
+    return load_network(system.folder, emotion, 5).state_dict()
+
+
+def assert_same(one: dict, other: dict, atol: float = 0.0):
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], atol=atol, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("architecture", [1, 2])
+def test_it_learns_and_predicts_devel_and_test(made, tmp_path, architecture):
+    system = train(made, tmp_path, architecture, epochs=25)
+    table = system.predictions
+    assert table.groupby(["split", "emotion"]).size().to_dict() == {
+        ("devel", "Anger"): 14,
+        ("devel", "Boredom"): 14,
+        ("test", "Anger"): 10,
+        ("test", "Boredom"): 10,
+    }
+    assert table[table["split"] == "test"]["share"].isna().all()
+    assert table["prediction"].notna().all()
+    anger = table[(table["emotion"] == "Anger") & (table["split"] == "devel")]
+    assert spearman(anger["share"], anger["prediction"]) > 0.7
+
+
+def test_an_emotion_trained_alone_equals_the_same_emotion_among_others(made, tmp_path):
+    corpus, store = made
+    alone = Corpus("made", corpus.root, ("Boredom",), corpus.clips)
+    together, single = (train((c, store), tmp_path / c.emotions[0]) for c in (corpus, alone))
+    assert_same(weights(together, "Boredom"), weights(single, "Boredom"), atol=1e-5)
+
+
+def test_an_emotion_that_stops_early_leaves_the_others_as_they_would_be(made, tmp_path):
+    corpus, store = made
+    clips = corpus.clips.assign(
+        Anger=corpus.clips["Anger"].where(corpus.clips["split"] != "devel", 0.5)
+    )
+    constant = Corpus("made", corpus.root, EMOTIONS, clips)  # Anger's devel rho never exists
+    stopped = train((constant, store), tmp_path / "stopped", patience=2)
+    full = train(made, tmp_path / "full", patience=9)
+    epochs = stopped.history.groupby("emotion")["epoch"].max()
+    assert epochs["Anger"] == 2 and epochs["Boredom"] == 4
+    assert_same(weights(stopped, "Boredom"), weights(full, "Boredom"), atol=1e-5)
+
+
+def test_the_gradient_of_pieces_is_the_gradient_of_the_batch(made, tmp_path, monkeypatch):
+    cut = train(made, tmp_path / "cut", batch_size=36)
+    monkeypatch.setattr(training, "PIECES", 1)
+    whole = train(made, tmp_path / "whole", batch_size=36)
+    assert_same(weights(cut), weights(whole), atol=1e-5)
+
+
+def test_padding_to_a_fixed_maximum_trains_the_same_network(made, tmp_path):
+    batch = train(made, tmp_path / "batch")
+    fixed = train(made, tmp_path / "fixed", max_frames=40)
+    assert_same(weights(batch), weights(fixed), atol=1e-5)
+
+
+def test_one_step_is_adam_on_the_mean_squared_error(made, tmp_path):
+    corpus, store = made
+    system = train(made, tmp_path, epochs=1, batch_size=36, start_at_mean=False)
+    network = training._initial(1, 5, SIZES, 0, "Anger")
+    clips = corpus.split("train")
+    network.standardise.fit(*training._frame_statistics(store, clips["clip_id"]))
+    optimiser = torch.optim.Adam(network.parameters(), lr=QUICK.learning_rate)
+    features, lengths = pad([store.frames(clip) for clip in clips["clip_id"]])
+    shares = torch.tensor(clips["Anger"].to_numpy(), dtype=torch.float32)
+    torch.nn.functional.mse_loss(network(features, lengths), shares).backward()
+    optimiser.step()
+    assert_same(weights(system), network.state_dict(), atol=1e-5)
+
+
+def test_the_best_epoch_is_kept(made, tmp_path):
+    system = train(made, tmp_path, epochs=6)
+    history = system.history[system.history["emotion"] == "Anger"]
+    table = system.predictions
+    devel = table[(table["emotion"] == "Anger") & (table["split"] == "devel")]
+    rho = spearman(devel["share"], devel["prediction"])
+    assert rho == pytest.approx(history["devel_rho"].max(), abs=1e-6)
+    assert history["devel_rho"].nunique() > 1
+
+
+def test_training_stops_when_devel_no_longer_rises(made, tmp_path):
+    history = train(made, tmp_path, epochs=60, patience=2).history
+    for _, rows in history.groupby("emotion"):
+        best = rows.loc[rows["devel_rho"].idxmax(), "epoch"]
+        assert rows["epoch"].max() == min(60, best + 2)
+    assert history["epoch"].max() < 60
+
+
+def test_a_finished_system_is_read_not_trained_again(made, tmp_path, monkeypatch):
+    first = train(made, tmp_path)
+
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "_train", refuse)
+    again = train(made, tmp_path)
+    pd.testing.assert_frame_equal(first.predictions, again.predictions)
+    with pytest.raises(AssertionError, match="trained again"):
+        train(made, tmp_path, learning_rate=1e-3)
+
+
+def test_a_system_killed_before_its_end_is_trained_again(made, tmp_path):
+    first = train(made, tmp_path)
+    (first.folder / "system.json").unlink()  # written last
+    (first.folder / "predictions.parquet").write_bytes(b"half")
+    pd.testing.assert_frame_equal(train(made, tmp_path).predictions, first.predictions)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(made, tmp_path):
+    one, same = (weights(train(made, tmp_path / name)) for name in ("one", "same"))
+    assert_same(one, same)
+    other = weights(train(made, tmp_path / "other", seed=1))
+    assert not torch.equal(one["ffnn.share.weight"], other["ffnn.share.weight"])
+
+
+def test_a_checkpoint_predicts_what_the_table_says(made, tmp_path):
+    _, store = made
+    system = train(made, tmp_path, architecture=2)
+    network = load_network(system.folder, "Boredom", 5)
+    assert isinstance(network, ARCHITECTURES[2])
+    rows = system.predictions[system.predictions["emotion"] == "Boredom"]
+    for row in rows.itertuples():
+        with torch.no_grad():
+            (share,) = network(*pad([store.frames(row.clip_id)]))
+        assert float(share) == pytest.approx(row.prediction, abs=1e-5)
+
+
+def test_shuffled_shares_keep_their_values_and_lose_their_clips(made, tmp_path, monkeypatch):
+    corpus, _ = made
+    seen = []
+    step = training._step
+    monkeypatch.setattr(
+        training, "_step", lambda *given: (seen.append((given[3], given[4])), step(*given))
+    )
+    train(made, tmp_path, shuffle_shares=True, epochs=1, batch_size=36)
+    ((clip_ids, shares),) = seen
+    true = corpus.clips.set_index("clip_id").loc[clip_ids, list(EMOTIONS)].to_numpy()
+    for column in range(2):  # each emotion on its own
+        assert not np.array_equal(shares[:, column], true[:, column])
+        np.testing.assert_array_equal(np.sort(shares[:, column]), np.sort(true[:, column]))
+
+
+def test_collect_takes_only_systems_of_this_clip_table(made, tmp_path):
+    corpus, store = made
+    train(made, tmp_path)
+    train(made, tmp_path, architecture=2)
+    changed = corpus.clips.assign(Anger=corpus.clips["Anger"] / 2)
+    train((corpus.with_clips(changed), store), tmp_path, seed=5)
+    table = collect(tmp_path, corpus)
+    systems = table[["architecture", "seed"]].drop_duplicates().itertuples(index=False)
+    assert set(map(tuple, systems)) == {(1, 0), (2, 0)}
+    assert list(table.columns) == training.PREDICTION_COLUMNS
+
+
+def test_checkpoints_are_safetensors_and_say_what_they_are(made, tmp_path):
+    folder = train(made, tmp_path).folder
+    assert sorted(file.name for file in folder.glob("*.safetensors")) == [
+        "Anger.safetensors",
+        "Boredom.safetensors",
+    ]
+    about = json.loads((folder / "system.json").read_text())
+    assert about["training"]["learning_rate"] == QUICK.learning_rate
