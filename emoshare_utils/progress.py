@@ -40,9 +40,8 @@ def track(
 
 
 def _report(label: str, done: int, total: int | None, unit: str, elapsed_s: float) -> None:
-    rate = done / max(elapsed_s, 1e-9)
-    left = f", {(total - done) / rate:.0f} s left" if total and rate and done < total else ""
+    each_s = elapsed_s / max(done, 1)
+    pace = f"{1 / each_s:.1f} a second" if 0 < each_s < 1 else f"{each_s:.1f} s each"
+    left = f", {(total - done) * each_s:.0f} s left" if total and done < total else ""
     of = f" of {total}" if total else ""
-    print(
-        f"{label}: {done}{of} {unit} in {elapsed_s:.0f} s ({rate:.1f} a second{left})", flush=True
-    )
+    print(f"{label}: {done}{of} {unit} in {elapsed_s:.0f} s ({pace}{left})", flush=True)

@@ -1,0 +1,23 @@
+"""Progress outside a terminal: plain lines, few of them, the last one always."""
+
+from emoshare_utils import progress
+
+
+def test_lines_are_plain_and_end_with_the_total(capsys):
+    assert list(progress.track(range(5), "extracting fbank", every_s=0.0)) == list(range(5))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and "\r" not in "".join(lines)
+    assert lines[0].startswith("extracting fbank: 1 of 5 clips in 0 s") and "left" in lines[0]
+    assert lines[-1].startswith("extracting fbank: 5 of 5 clips") and "left" not in lines[-1]
+
+
+def test_a_quick_loop_says_one_line(capsys):
+    list(progress.track((i for i in range(3)), "training", unit="epochs"))
+    assert capsys.readouterr().out.count("training: 3 epochs in 0 s") == 1
+
+
+def test_the_pace_of_slow_steps_is_seconds_each(capsys, monkeypatch):
+    clock = iter([0.0, 30.0, 60.0, 60.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    list(progress.track(range(2), "training", unit="epochs"))
+    assert "1 of 2 epochs in 30 s (30.0 s each, 30 s left)" in capsys.readouterr().out
