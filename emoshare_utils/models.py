@@ -128,22 +128,33 @@ class CNN(nn.Module):
         self.pool = pool
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        real = mask(lengths, features.shape[1])[:, None]  # (N, 1, L)
-        frames = features.transpose(1, 2)  # (N, W, L)
+        real = mask(lengths, features.shape[1])[..., None]  # (N, L, 1)
+        frames = features
         for convolution in self.convolutions:
             # zero beyond the clip's end again, as a clip alone would see there
-            frames = F.relu(convolution(frames)) * real
+            frames = F.relu(convolve(frames, convolution)) * real
         # a clip shorter than one pool keeps one frame
-        return max_pool(frames, self.pool).transpose(1, 2), (lengths // self.pool).clamp(min=1)
+        return max_pool(frames, self.pool), (lengths // self.pool).clamp(min=1)
+
+
+def convolve(frames: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """A 1D convolution of (N, L, C) frames as they lie in memory.
+
+    As a 2D convolution of height 1 in channels-last layout it spares two transpositions.
+    """
+    image = frames.transpose(1, 2).unsqueeze(2)  # (N, C, 1, L)
+    weight, bias, (padding,) = convolution.weight, convolution.bias, convolution.padding
+    image = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, padding))
+    return image.squeeze(2).transpose(1, 2)
 
 
 def max_pool(frames: Tensor, pool: int) -> Tensor:
-    """The largest of every `pool` frames, (N, C, L) -> (N, C, ceil(L / pool)), for frames >= 0.
+    """The largest of every `pool` frames, (N, L, C) -> (N, ceil(L / pool), C), for frames >= 0.
 
     On a CPU several times faster than `max_pool1d`.
     """
-    frames = F.pad(frames, (0, -frames.shape[2] % pool))
-    return frames.unflatten(2, (-1, pool)).amax(dim=3)
+    frames = F.pad(frames, (0, 0, 0, -frames.shape[1] % pool))
+    return frames.unflatten(1, (-1, pool)).amax(dim=2)
 
 
 class LSTM(nn.Module):
@@ -161,7 +172,6 @@ class LSTM(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (N, L, W_c) -> states (N, L, W_l), final h' (N, layers * W_l)."""
-        frames = frames[:, : int(lengths.max())]
         clips, last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         states, final = frames, []
         for layer in self.layers:

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 
 
-def pad(frames: Sequence[np.ndarray], max_frames: int | None = None) -> tuple[Tensor, Tensor]:
+def pad(
+    frames: Sequence[np.ndarray], max_frames: int | None = None, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
     """Zero-pad clips on the time axis.
 
     Args:
         frames: N clips of (L_i, W).
         max_frames: L, the fixed maximum (the paper: 398 or 797); None: the longest of these.
+        multiple: without `max_frames`, round L up to a multiple of this.
 
     Returns:
         features (N, L, W) float32, zero beyond each clip's end, and lengths (N,) int64.
@@ -22,12 +25,14 @@ def pad(frames: Sequence[np.ndarray], max_frames: int | None = None) -> tuple[Te
     """
     lengths = torch.tensor([len(clip) for clip in frames])
     longest = int(lengths.max())
-    if max_frames is not None and longest > max_frames:
+    if max_frames is None:
+        max_frames = -(-longest // multiple) * multiple
+    if longest > max_frames:
         raise ValueError(
             f"a clip of {longest} frames does not fit the fixed maximum of {max_frames}: "
             "set padding = 'batch', or a larger number"
         )
-    features = torch.zeros(len(frames), max_frames or longest, frames[0].shape[1])
+    features = torch.zeros(len(frames), max_frames, frames[0].shape[1])
     for row, clip in zip(features, frames):
         row[: len(clip)] = torch.from_numpy(np.asarray(clip, dtype=np.float32))
     return features, lengths

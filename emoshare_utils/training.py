@@ -27,7 +27,8 @@ from emoshare_utils.store import FeatureStore, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
 PIECES = 2
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 32
+FEW_SHAPES = 64  # frames; batches of few different lengths let a CPU reuse its compiled kernels
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _step(
     pieces = []
     for piece in np.array_split(by_length, min(PIECES, len(by_length))):
         frames = [store.frames(clip) for clip in clip_ids[piece]]
-        features, lengths = (x.to(device) for x in pad(frames, training.max_frames))
+        features, lengths = (x.to(device) for x in pad(frames, training.max_frames, FEW_SHAPES))
         targets = torch.tensor(shares[piece], dtype=torch.float32, device=device)
         pieces.append((features, lengths, targets))
 
@@ -306,7 +307,7 @@ def _predict(
     by_length = np.argsort(store.lengths(clip_ids), kind="stable")
     for batch in _batches(by_length, EVALUATION_BATCH):
         frames = [store.frames(clip) for clip in clip_ids[batch]]
-        features, lengths = (x.to(device) for x in pad(frames, max_frames))
+        features, lengths = (x.to(device) for x in pad(frames, max_frames, FEW_SHAPES))
         shares = pool.map(_share, networks, repeat(features), repeat(lengths))
         predictions[batch] = np.stack(list(shares), axis=1)
     return predictions

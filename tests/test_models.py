@@ -17,6 +17,7 @@ from emoshare_utils.models import (
     Attention,
     Sizes,
     Standardise,
+    convolve,
     masked_mean,
     max_pool,
 )
@@ -104,9 +105,15 @@ def test_cnn_halves_the_frames():
 
 
 def test_max_pool_is_torchs():
-    frames = torch.randn(3, 5, 21).relu()
-    expected = nn.functional.max_pool1d(frames, 4, ceil_mode=True)
-    assert torch.equal(max_pool(frames, 4), expected)
+    frames = torch.randn(3, 21, 5).relu()
+    expected = nn.functional.max_pool1d(frames.transpose(1, 2), 4, ceil_mode=True)
+    assert torch.equal(max_pool(frames, 4), expected.transpose(1, 2))
+
+
+def test_convolve_is_torchs():
+    convolution, frames = nn.Conv1d(WIDTH, 6, 3, padding=1), torch.randn(3, 21, WIDTH)
+    expected = convolution(frames.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(convolve(frames, convolution), expected)
 
 
 def test_lstm_equals_torchs_packed_two_layer_lstm():
