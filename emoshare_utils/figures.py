@@ -394,6 +394,7 @@ def learning_curves(history: pd.DataFrame, *, listeners: str = "listeners") -> F
                 of_encoder = history[history["encoder"] == encoders[place]]
                 _curves(axes, of_encoder, measure)
                 axes.tick_params(labelleft=column == 0, labelbottom=True)
+                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
                 if measure == "devel_rho":
                     axes.axhline(0, color=GREY, linewidth=0.5, zorder=0)
                     axes.set_title(_wrapped(label(encoders[place])), pad=3)

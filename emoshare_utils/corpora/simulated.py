@@ -132,7 +132,7 @@ class Model:
     second_language: float = 0.2  # chance to know a language that is not one's own
     panel: tuple[int, int] = (10, 18)  # fewest and most listeners to a clip
     phrases: tuple[float, ...] = (0.62, 0.28, 0.08, 0.02)  # chance of 1, 2, 3, 4 phrases in a clip
-    duration_s: tuple[float, float] = (1.0, 8.0)  # shortest and longest clip
+    duration_s: tuple[float, float] = (1.0, 7.95)  # shortest and longest; fits the paper's 398
     margin_s: float = 0.1  # before the first and after the last sound
     noise_dbfs: float = -72.0  # of the noise floor, RMS
 
