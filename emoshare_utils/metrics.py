@@ -83,7 +83,7 @@ def results(
         about = dict(zip(SYSTEM, system)) | {"n": len(wide)}
         rhos = [spearman(*pair) for pair in zip(shares.T, predicted.T)]
         for emotion, rho, sample, prediction in zip(present, rhos, samples.T, predicted.T):
-            low, high = interval(sample) if np.isfinite(rho) else (np.nan, np.nan)
+            low, high = interval(sample)
             note = CONSTANT if np.ptp(prediction) == 0 else ""
             if not note and np.isnan(rho):
                 note = "constant share"
@@ -91,7 +91,7 @@ def results(
                 about
                 | {"emotion": emotion, "rho": rho, "ci_low": low, "ci_high": high, "note": note}
             )
-        low, high = interval(samples.mean(axis=1)) if np.isfinite(rhos).all() else (np.nan, np.nan)
+        low, high = interval(samples.mean(axis=1))
         per_system.append(about | {"mean_rho": np.mean(rhos), "ci_low": low, "ci_high": high})
     order = ["encoder", "architecture", "emotion", "seed", "split", "n"]
     return (

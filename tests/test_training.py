@@ -108,18 +108,34 @@ def test_padding_to_a_fixed_maximum_trains_the_same_network(made, tmp_path):
     assert_same(weights(batch), weights(fixed), atol=1e-5)
 
 
-def test_one_step_is_adam_on_the_mean_squared_error(made, tmp_path):
+def test_steps_are_adam_on_the_mean_squared_error(made, tmp_path):
     corpus, store = made
-    system = train(made, tmp_path, epochs=1, batch_size=36, start_at_mean=False)
-    network = training._initial(1, 5, SIZES, 0, "Anger")
+    system = train(made, tmp_path, epochs=4, batch_size=36, start_at_mean=False)
+    history = system.history[system.history["emotion"] == "Boredom"].set_index("epoch")
+    steps = history["devel_rho"].idxmax()  # an epoch is one batch here
+    assert steps > 1
+    network = training._initial(1, 5, SIZES, 0, "Boredom")
     clips = corpus.split("train")
     network.standardise.fit(*training._frame_statistics(store, clips["clip_id"]))
     optimiser = torch.optim.Adam(network.parameters(), lr=QUICK.learning_rate)
     features, lengths = pad([store.frames(clip) for clip in clips["clip_id"]])
-    shares = torch.tensor(clips["Anger"].to_numpy(), dtype=torch.float32)
-    torch.nn.functional.mse_loss(network(features, lengths), shares).backward()
-    optimiser.step()
-    assert_same(weights(system), network.state_dict(), atol=1e-5)
+    shares = torch.tensor(clips["Boredom"].to_numpy(), dtype=torch.float32)
+    for epoch in range(1, steps + 1):
+        optimiser.zero_grad()
+        mse = torch.nn.functional.mse_loss(network(features, lengths), shares)
+        assert history.loc[epoch, "train_mse"] == pytest.approx(mse.item(), rel=1e-4)
+        mse.backward()
+        optimiser.step()
+    assert_same(weights(system, "Boredom"), network.state_dict(), atol=1e-5)
+
+
+def test_every_seed_and_emotion_starts_from_its_own_weights():
+    starts = {
+        training._initial(1, 5, SIZES, seed, emotion).ffnn.share.weight[0, 0].item()
+        for seed in (0, 1)
+        for emotion in EMOTIONS
+    }
+    assert len(starts) == 4
 
 
 def test_the_best_epoch_is_kept(made, tmp_path):
