@@ -1,6 +1,7 @@
 """A file -> float32 mono samples at 16 kHz, and the check that every clip is one."""
 
 import io
+import math
 import struct
 import zlib
 from functools import cache
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
+from scipy.signal import resample_poly
 from torchaudio.transforms import Resample
 
 from emoshare_utils.corpus import Corpus
@@ -18,6 +20,7 @@ from emoshare_utils.progress import track
 
 SAMPLE_RATE = 16_000  # Hz
 MIN_SAMPLES = 400  # fewer cannot be encoded: one frame of 25 ms
+LONGEST_S = 3600  # a header that promises more is damaged, or a stream's that had no end yet
 SILENCE = 1e-5  # a clip whose samples never exceed this is silent (16 bit starts at 3e-5)
 VERSION = 1  # raise it when the samples of a file change
 
@@ -35,7 +38,8 @@ def read_audio(path: Path) -> np.ndarray:
         Mono samples at 16 kHz, (n,) float32, n >= 400.
 
     Raises:
-        AudioError: empty, truncated, not audio, NaN, silent or shorter than 400 samples.
+        AudioError: empty, truncated, not audio, NaN, silent, shorter than 400 samples or longer
+            than an hour.
         FileNotFoundError: no such file.
     """
     return decode(path.read_bytes())
@@ -49,27 +53,31 @@ def decode(content: bytes) -> np.ndarray:
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             rate, promised = file.samplerate, file.frames
-            samples = file.read(dtype="float32", always_2d=True)
+            if promised > LONGEST_S * rate:
+                raise AudioError(f"promises {promised / rate:.0f} s, more than {LONGEST_S} s")
+            samples = file.read(promised, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not readable as audio ({error.error_string})") from error
     if len(samples) < promised:
         raise AudioError(f"truncated: {len(samples)} of {promised} samples are there")
     if not np.isfinite(samples).all():
         raise AudioError("NaN or infinite samples")
-    samples = samples.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        samples = _resampler(rate)(torch.from_numpy(samples)).numpy()
-    if len(samples) < MIN_SAMPLES:
-        raise AudioError(f"{len(samples)} samples at 16 kHz: at least {MIN_SAMPLES} are needed")
+    n_samples = math.ceil(len(samples) * SAMPLE_RATE / rate)
+    if n_samples < MIN_SAMPLES:
+        raise AudioError(f"{n_samples} samples at 16 kHz: at least {MIN_SAMPLES} are needed")
+    samples = _resample(samples.mean(axis=1), rate)
     if np.abs(samples).max() <= SILENCE:
         raise AudioError("silent")
     return samples
 
 
+def checksum(content: bytes) -> str:
+    """CRC-32 of a file, which lets the feature store notice a changed clip."""
+    return f"{zlib.crc32(content):08x}"
+
+
 def check(corpus: Corpus) -> tuple[Corpus, pd.DataFrame]:
     """Decode every clip; keep the usable ones and give them `duration_s` and `audio_checksum`.
-
-    The checksum (CRC-32 of the file) lets the feature store notice a changed clip.
 
     Returns:
         The corpus without unusable clips, and those: clip_id, path, reason.
@@ -92,7 +100,16 @@ def _check_file(path: Path) -> tuple[float, str, str]:
         duration_s = len(decode(content)) / SAMPLE_RATE
     except (AudioError, OSError) as error:
         return float("nan"), "", str(error)
-    return duration_s, f"{zlib.crc32(content):08x}", ""
+    return duration_s, checksum(content), ""
+
+
+def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    if rate == SAMPLE_RATE:
+        return samples
+    common = math.gcd(rate, SAMPLE_RATE)
+    if SAMPLE_RATE // common > 640:  # as 22,254 Hz: the filter below would take gigabytes
+        return resample_poly(samples, SAMPLE_RATE // common, rate // common)
+    return _resampler(rate)(torch.from_numpy(samples)).numpy()
 
 
 @cache

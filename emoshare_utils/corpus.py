@@ -95,6 +95,33 @@ def resolve_inside(root: Path, relative: str) -> Path:
     return path
 
 
+def read_table(file: Path, columns: list[str], layout: str, **options) -> pd.DataFrame:
+    """A label file, CSV or .parquet.
+
+    Args:
+        columns: what it must have; the first names the row and is never blank.
+        layout: what the corpus folder should hold, for messages.
+        options: for `pandas.read_csv`.
+
+    Raises:
+        CorpusError: it is not there, is no table, lacks a column, or a row has no name.
+    """
+    if not file.is_file():
+        raise CorpusError(f"{file} is not there: the corpus folder must hold {layout}")
+    try:
+        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, **options)
+    except ValueError as error:  # of pandas, pyarrow and the text's encoding
+        raise CorpusError(f"{file} is not readable as a table: {error}") from error
+    require_columns(table, columns, file)
+    table = table.reset_index(drop=True)
+    blank = table.index[table[columns[0]].isna()]
+    if len(blank):
+        raise CorpusError(
+            f"{file}: {columns[0]} is blank in {len(blank)} rows, first in row {blank[0] + 1}"
+        )
+    return table
+
+
 def require_columns(table: pd.DataFrame, columns: list[str], file: Path) -> None:
     """CorpusError, naming the file and the columns, unless `table` has all of `columns`."""
     missing = [column for column in columns if column not in table.columns]
@@ -172,8 +199,7 @@ def validate(
             )
         dropped.append(faulty[["clip_id", "path"]].assign(reason=reason))
         clips = clips.drop(faulty.index, errors="ignore")
-    if clips.empty:
-        raise CorpusError(f"{source}: no clip is left once faulty ones are dropped")
+    _check_splits(clips, f"{source}, faulty clips dropped")
     dropped = pd.concat(dropped, ignore_index=True)
     return corpus.with_clips(clips.reset_index(drop=True)), dropped
 
@@ -189,7 +215,7 @@ def limit_rejected(rejected: pd.DataFrame, n_clips: int, limit: float, record: P
         )
 
 
-def _check_splits(clips: pd.DataFrame, source: Path) -> None:
+def _check_splits(clips: pd.DataFrame, source: Path | str) -> None:
     strange = clips[~clips["split"].isin(SPLITS)]
     if len(strange):
         raise CorpusError(
@@ -198,7 +224,7 @@ def _check_splits(clips: pd.DataFrame, source: Path) -> None:
         )
     absent = [split for split in ("train", "devel") if split not in set(clips["split"])]
     if absent:
-        raise CorpusError(f"{source}: no clip is in {_listed(absent)}: both are needed")
+        raise CorpusError(f"{source}: no clip is in {_listed(absent)}: train and devel are needed")
 
 
 def _check_shares(clips: pd.DataFrame, emotions: tuple[str, ...], source: Path) -> None:
@@ -239,11 +265,11 @@ def _without_label(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
     return pd.DataFrame({"clip_id": ids, "path": paths}, index=index)
 
 
-_FAULTS = {
-    "duplicate clip": _duplicates,
-    "speaker in two splits": _shared_speakers,
+_FAULTS = {  # in this order: what one drops is no fault of the next
     "label without audio": _without_audio,
     "audio without label": _without_label,
+    "duplicate clip": _duplicates,
+    "speaker in two splits": _shared_speakers,
 }
 
 

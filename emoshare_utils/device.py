@@ -19,9 +19,10 @@ def choose_device(device: str = "auto") -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"device = {device!r}: expected auto, cpu, cuda or cuda:N") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if chosen.type == "cuda" and (chosen.index or 0) >= gpus:
         raise ValueError(
-            f"device = {device!r}, but torch {torch.__version__} sees no GPU on this machine: "
+            f"device = {device!r}, but torch {torch.__version__} sees {gpus or 'no'} GPU here: "
             "set device = 'auto' or 'cpu', or check the driver with nvidia-smi"
         )
     return chosen

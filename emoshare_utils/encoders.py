@@ -21,6 +21,7 @@ from emoshare_utils.paths import home
 
 VERSION = 1  # raise it when the frames of a clip change
 HOP = 320  # samples: 20 ms
+TRAINING_ONLY = {"masked_spec_embed"}  # a weight that frames do not depend on
 NORMALISE_EPSILON = 1e-7  # as the encoders' own feature extractor
 
 
@@ -98,10 +99,11 @@ def load_encoder(name: str, device: str = "auto", normalise: bool | None = None)
         EncoderError: it cannot be loaded; the message has the cause and what to do.
         ValueError: no such device.
     """
+    chosen = choose_device(device)
     if name in acoustic.ACOUSTIC:
         return _acoustic(name)
     model, normalise, revision = _load_model(name, normalise)
-    network = SpeechEncoder(model, normalise).to(choose_device(device)).eval()
+    network = SpeechEncoder(model, normalise).to(chosen).eval()
     settings = {
         "encoder": name,
         "revision": revision,
@@ -194,19 +196,24 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
     try:
         config = AutoConfig.from_pretrained(source)
         if not hasattr(config, "conv_stride"):
-            raise EncoderError(
-                f"encoder {name!r} is a {config.model_type} model, which does not read samples: "
-                "wav2vec2, HuBERT, WavLM and their like do"
+            raise ValueError(
+                f"it is a {config.model_type} model, which does not read samples: wav2vec2, "
+                "HuBERT, WavLM and their like do"
             )
-        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+        model, loaded = AutoModel.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True
+        )
+        absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
+        if absent:  # transformers would fill them by chance
+            raise ValueError(f"it lacks {len(absent)} of the model's weights, as {absent[0]}")
         if normalise is None:
             normalise = (
                 known.normalise
                 if known
                 else bool(AutoFeatureExtractor.from_pretrained(source).do_normalize)
             )
-    except (OSError, ValueError) as error:
-        cause = " ".join(str(error).split())[:300]
+    except Exception as error:  # of the network, the files, or what is in them
+        cause = " ".join(str(error).split())[:300].rstrip(".")
         raise EncoderError(
             f"encoder {name!r} ({source}) could not be loaded: {cause}. Without a network, name "
             "a local folder that holds config.json, preprocessor_config.json and "
@@ -219,6 +226,7 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
 def _checksum(model: nn.Module) -> str:
     """What tells the weights of a local folder from others: CRC-32 of them all."""
     checksum = 0
-    for tensor in model.state_dict().values():
-        checksum = zlib.crc32(tensor.numpy().tobytes(), checksum)
+    for name, tensor in model.state_dict().items():
+        if name not in TRAINING_ONLY:
+            checksum = zlib.crc32(tensor.numpy().tobytes(), checksum)
     return f"{checksum:08x}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.audio import AudioError, read_audio
+from emoshare_utils.audio import AudioError, checksum, decode
 from emoshare_utils.corpus import Corpus, CorpusError
 from emoshare_utils.device import one_worker_a_core
 from emoshare_utils.encoders import Encoder
@@ -27,11 +27,12 @@ def extract(corpus: Corpus, encoder: Encoder, features: Path) -> FeatureStore:
             `encoder.name`.
 
     Raises:
-        CorpusError: a clip can no longer be read; finished shards are kept.
+        CorpusError: a clip has changed or can no longer be read; finished shards are kept.
         StoreError: another run is writing this store.
     """
     store = FeatureStore.create(features, encoder.name, encoder.width, encoder.settings)
     with _locked(store.folder), one_worker_a_core() as pool:
+        store.remove_leftovers()
         todo = store.missing(corpus.clips)
         steps = _fill(store, todo, pool, partial(_encode, corpus, encoder))
         for _ in track(steps, f"extracting {encoder.name}", total=len(todo)):
@@ -52,21 +53,27 @@ def open_store(features: Path, encoder: str) -> FeatureStore:
 
 
 def _fill(
-    store: FeatureStore, todo: pd.DataFrame, pool: Executor, encode: Callable[[str], np.ndarray]
+    store: FeatureStore,
+    todo: pd.DataFrame,
+    pool: Executor,
+    encode: Callable[[str, str], np.ndarray],
 ) -> Iterator[None]:
     """Encode clip by clip and write shard by shard; yields after each clip."""
     for start in range(0, len(todo), SHARD_CLIPS):
         clips, frames = todo[start : start + SHARD_CLIPS], []
-        for clip_frames in pool.map(encode, clips["path"]):
+        for clip_frames in pool.map(encode, clips["path"], clips["audio_checksum"]):
             frames.append(clip_frames)
             if len(frames) == len(clips):
                 store.write_shard(clips, frames)
             yield
 
 
-def _encode(corpus: Corpus, encoder: Encoder, path: str) -> np.ndarray:
+def _encode(corpus: Corpus, encoder: Encoder, path: str, expected: str) -> np.ndarray:
     try:
-        return encoder.frames(read_audio(corpus.path(path)))
+        content = corpus.path(path).read_bytes()
+        if checksum(content) != expected:
+            raise AudioError("its bytes have changed")
+        return encoder.frames(decode(content))
     except (AudioError, OSError) as error:
         raise CorpusError(
             f"{corpus.path(path)} was usable when notebooks/01_data_preparation.ipynb checked it, "

@@ -79,8 +79,8 @@ class FeatureStore:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row a clip, by clip_id."""
-        shards = [pd.read_parquet(file) for file in self._shards()]
+        """One row a clip, by clip_id; StoreError names a damaged shard."""
+        shards = [_read_index(file) for file in self._shards()]
         table = pd.concat(shards) if shards else pd.DataFrame(columns=INDEX_COLUMNS)
         return table.drop_duplicates("clip_id", keep="last").set_index("clip_id")
 
@@ -100,7 +100,7 @@ class FeatureStore:
         return self.index.loc[list(clip_ids), "length"].to_numpy(np.int64)
 
     def frames(self, clip_id: str) -> np.ndarray:
-        """The frames of a clip, (L, W) float16."""
+        """The frames of a clip, (L, W) float16; StoreError names a damaged shard."""
         shard, offset, length = self._places[clip_id]
         return self._shard(shard)[offset : offset + length]
 
@@ -131,32 +131,29 @@ class FeatureStore:
                 "shard": name,
                 "offset": np.cumsum([0, *lengths[:-1]]),
                 "length": lengths,
-                "checksum": [f"{zlib.crc32(clip_frames):08x}" for clip_frames in stored],
+                "checksum": [_checksum(clip_frames) for clip_frames in stored],
             }
         )
         with atomic(self.folder / f"{name}.npy") as file:
             np.save(file, np.concatenate(stored))
         with atomic(self.folder / f"{name}.parquet") as file:
-            index.to_parquet(file, index=False)
+            index.to_parquet(file, index=False, write_page_checksum=True)
         self._forget()
 
     def verify(self) -> list[str]:
         """Compare every clip with its checksum; the shards that are damaged."""
-        damaged = set()
-        for clip_id, row in self.index.iterrows():
-            try:
-                intact = f"{zlib.crc32(np.ascontiguousarray(self.frames(clip_id))):08x}"
-            except (ValueError, OSError):
-                intact = None
-            if intact != row["checksum"]:
-                damaged.add(row["shard"])
-        return sorted(damaged)
+        return [file.stem for file in self._shards() if not self._intact(file)]
 
     def remove_shard(self, name: str) -> None:
         """Take a shard out; its clips are missing again."""
         for ending in (".parquet", ".npy"):  # the index first: it is what makes a shard count
             (self.folder / f"{name}{ending}").unlink(missing_ok=True)
         self._forget()
+
+    def remove_leftovers(self) -> None:
+        """Delete what a killed writer left; only while no other process writes here."""
+        for file in self.folder.glob(".shard-*.tmp"):
+            file.unlink()
 
     @cached_property
     def _places(self) -> dict[str, tuple[str, int, int]]:
@@ -165,7 +162,17 @@ class FeatureStore:
 
     @lru_cache(maxsize=256)  # noqa: B019  (a store lives as long as its maps)
     def _shard(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        file = self.folder / f"{name}.npy"
+        with _named_if_damaged(file):
+            return np.load(file, mmap_mode="r")
+
+    def _intact(self, index: Path) -> bool:
+        try:
+            frames, rows = self._shard(index.stem), _read_index(index)
+        except StoreError:
+            return False
+        places = zip(rows["offset"], rows["length"], rows["checksum"])
+        return all(_checksum(frames[at : at + n]) == checksum for at, n, checksum in places)
 
     def _shards(self) -> list[Path]:
         return sorted(self.folder.glob("shard-*.parquet"))
@@ -174,3 +181,23 @@ class FeatureStore:
         for name in ("index", "_places"):
             self.__dict__.pop(name, None)
         self._shard.cache_clear()
+
+
+def _checksum(frames: np.ndarray) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(frames)):08x}"
+
+
+def _read_index(file: Path) -> pd.DataFrame:
+    with _named_if_damaged(file):
+        return pd.read_parquet(file, page_checksum_verification=True)[INDEX_COLUMNS]
+
+
+@contextmanager
+def _named_if_damaged(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever damage makes numpy and pyarrow raise
+        raise StoreError(
+            f"{file} is damaged ({error}): delete {file.stem}.npy and {file.stem}.parquet, then "
+            "run notebooks/02_embedding_extraction.ipynb again"
+        ) from error

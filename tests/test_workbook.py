@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from emoshare_utils import __main__, workbook
+from emoshare_utils import __main__, ledger, workbook
 from emoshare_utils.paths import Run, home, resolve
 from emoshare_utils.workbook import NotebookFailed, WorkbookError
 
@@ -27,7 +28,7 @@ TRAIN = (
     FOLDERS
     + """
 import os, sys
-print('training at', rate, flush=True)
+print('0 %\\r\\033[1mtraining at\\033[0m', rate, flush=True)
 n = (this.folder / 'clips.csv').read_text().count('clip')
 (this.folder / 'predictions.txt').write_text(f'{n // 2}')
 (this.folder / 'kernel.txt').write_text(f'{sys.executable} {os.getcwd()}')
@@ -37,7 +38,7 @@ RESULTS = FOLDERS + (
     "(this.figures / 'table1.csv').write_text((this.folder / 'predictions.txt').read_text())"
 )
 
-package_sources = workbook._package_sources
+package_sources = ledger._package_sources
 
 
 def write(name, *cells, parameters="run = 'x'"):
@@ -72,7 +73,7 @@ def project(tmp_path, monkeypatch):
         (root / name).mkdir(parents=True)
     monkeypatch.setenv("EMOSHARE_HOME", str(root))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workbook, "_package_sources", list)
+    monkeypatch.setattr(ledger, "_package_sources", list)
     (root / "profiles" / "demo.yaml").write_text(PROFILE)
     return root
 
@@ -109,7 +110,7 @@ def test_runs_what_is_out_of_date_and_nothing_else(three, tmp_path, capsys, monk
 
     # Nothing changed: it takes no time, and papermill is not even imported.
     command = (
-        "import sys; from emoshare_utils import workbook; workbook._package_sources = list; "
+        "import sys; from emoshare_utils import ledger, workbook; ledger._package_sources = list; "
         "print([step.ran for step in workbook.run('demo')]); "
         "print({'torch', 'transformers', 'pandas', 'papermill', 'nbformat'} & set(sys.modules))"
     )
@@ -160,7 +161,7 @@ def test_a_corpus_folder_counts_by_label_content_and_audio_size(three):
     (three / "profiles" / "demo.yaml").write_text(PROFILE.replace("null", "corpus"))
 
     def of(root="corpus"):
-        return workbook._corpus(root, Run("demo"))
+        return ledger._corpus(root)
 
     first = of()
     (corpus / "a.wav").write_bytes(b"4321")
@@ -175,23 +176,34 @@ def test_a_corpus_folder_counts_by_label_content_and_audio_size(three):
     (corpus / "a.wav").rename(corpus / "b.wav")
     assert of() not in (third, None)
     assert of(None) is of("no/such/folder") is None
-    Run("demo").corpus_folder.mkdir(parents=True)
-    assert of("runs/demo/corpus") is None
+
+
+@pytest.mark.parametrize("root", ["", "root: null\n", "root: ''\n", "root: voices\n"])
+def test_a_simulated_corpus_needs_no_folder(project, root):
+    make = (
+        "(home() / (root or 'here')).mkdir()\n(home() / (root or 'here') / 'a.csv').write_text('a')"
+    )
+    parameters = "run = 'x'\nroot = ''\ncorpus = 'simulated'"
+    write("01_data", "from emoshare_utils.paths import home\n" + make, parameters=parameters)
+    (project / "profiles" / "demo.yaml").write_text("run: demo\ncorpus: simulated\n" + root)
+    assert ran(workbook.run("demo")) == ["01"]
+    assert ran(workbook.run("demo")) == []
 
 
 def test_the_package_and_the_libraries_count(three, monkeypatch):
     names = {name for name, _ in package_sources()}
     assert {"paths.py", "progress.py"} <= names
-    assert "workbook.py" not in names
+    assert not {"workbook.py", "ledger.py", "screen.py"} & names
 
     def shared():
-        return workbook._Ledger(Run("demo"), [], None).shared
+        return ledger.Ledger(Run("demo")).shared
 
     first = shared()
-    monkeypatch.setattr(workbook, "_version", lambda library: "0")
+    assert first["libraries"]["python"] == platform.python_version()
+    monkeypatch.setattr(ledger.metadata, "version", lambda library: "0")
     assert shared()["libraries"] != first["libraries"]
-    monkeypatch.setattr(workbook, "_package_sources", lambda: [("paths.py", "another")])
-    assert shared()["package"] != first["package"]
+    monkeypatch.setattr(ledger, "_package_sources", lambda: [("paths.py", "another")])
+    assert shared()["emoshare_utils"] != first["emoshare_utils"]
 
 
 def test_a_failure_stops_the_run_and_the_next_one_resumes(project, capfd):
@@ -200,14 +212,15 @@ def test_a_failure_stops_the_run_and_the_next_one_resumes(project, capfd):
     part = "if not (this.folder / 'part.npy').exists(): (this.folder / 'part.npy').write_text('p')"
     write("01_data", FOLDERS + make, parameters="run = 'x'\nroot = None")
     bad = "rate = 2\nif rate > 1:\n    raise ValueError('share 1.2 is outside [0, 1]')"
-    write("02_training", "# Half", FOLDERS + part, "# The rest", bad, more)
+    stop = "assert not (this.folder / '.stop').exists()"
+    write("02_training", "# Half", FOLDERS + part, "# The rest", bad, more, stop)
     write("03_results", FOLDERS, parameters="run = 'x'\nclips = 1\nrate = 1.0")
     this = Run("demo")
 
     assert __main__.main(["run", "demo"]) == 1
     said = capfd.readouterr()
     for expected in (
-        "02_training failed in cell 4/5",
+        "02_training failed in cell 4/6",
         "ValueError: share 1.2 is outside [0, 1]",
         "runs/demo/notebooks/02_training.ipynb",
         "the same command goes on with 02_training",
@@ -228,6 +241,13 @@ def test_a_failure_stops_the_run_and_the_next_one_resumes(project, capfd):
 
     # What the failed attempt made, and the next one found done, still belongs to the notebook.
     (this.folder / "part.npy").unlink()
+    assert ran(workbook.run("demo")) == ["02"]
+
+    # Nor does an earlier success stand once a later attempt has failed.
+    (this.folder / ".stop").touch()
+    with pytest.raises(NotebookFailed, match="02_training"):
+        workbook.run("demo", force=True)
+    (this.folder / ".stop").unlink()
     assert ran(workbook.run("demo")) == ["02"]
 
     # A file that two notebooks write takes both.

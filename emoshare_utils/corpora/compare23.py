@@ -7,8 +7,8 @@ import pandas as pd
 from emoshare_utils.corpus import (
     SPLITS,
     Corpus,
-    CorpusError,
     numeric_shares,
+    read_table,
     require_columns,
 )
 
@@ -56,11 +56,8 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
     unmasked = root / "lab" / f"{split}.unmasked.csv"
     if split == "test" and unmasked.is_file():
         file = unmasked
-    if not file.is_file():
-        raise CorpusError(f"{file} is not there: the corpus folder must hold {LAYOUT}")
-    labels = pd.read_csv(file, dtype=str)
-    require_columns(labels, ["filename"], file)
-    if split == "test":  # masked labels: blank, "?" or no columns at all
+    labels = read_table(file, ["filename"], LAYOUT, dtype=str)
+    if file.name == "test.csv":  # masked labels: blank, "?" or no columns at all
         labels = labels.reindex(columns=["filename", *EMOTIONS])
     require_columns(labels, ["filename", *EMOTIONS], file)
     named = pd.DataFrame(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emoshare_utils.corpus import SPLITS, Corpus, CorpusError, require_columns, speaker_splits
+from emoshare_utils.corpus import Corpus, CorpusError, read_table, speaker_splits
 
 NAME = "crema_d"
 LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.csv"
@@ -36,7 +36,7 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
     """
     root = root.resolve()
     source = root / "processedResults" / "tabulatedVotes.csv"
-    votes = _read_csv(source, ["fileName", "numResponses", *EMOTIONS])
+    votes = read_table(source, ["fileName", "numResponses", *EMOTIONS], LAYOUT)
     row_number = votes.iloc[:, 0].astype(str)
     votes = votes[row_number.str.startswith(VOICE_ONLY)].reset_index(drop=True)
 
@@ -64,10 +64,10 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
 def _splits(actors: pd.Series, file: Path, seed: int) -> pd.Series:
     if not file.is_file():
         return speaker_splits(actors, seed)
-    table = _read_csv(file, ["ActorID", "split"]).drop_duplicates()
+    table = read_table(file, ["ActorID", "split"], LAYOUT).drop_duplicates()
     repeated = table["ActorID"][table["ActorID"].duplicated()]
     if len(repeated):
-        raise CorpusError(f"{file}: actor {repeated.iloc[0]} stands in two of {SPLITS}")
+        raise CorpusError(f"{file}: actor {repeated.iloc[0]} is in two splits")
     splits = actors.map(dict(zip(table["ActorID"].astype(str), table["split"])))
     if splits.isna().any():
         raise CorpusError(f"{file}: actor {actors[splits.isna()].iloc[0]} has no split")
@@ -76,13 +76,5 @@ def _splits(actors: pd.Series, file: Path, seed: int) -> pd.Series:
 
 def _demographics(file: Path) -> pd.DataFrame:
     columns = ["ActorID", "Age", "Sex", "Race", "Ethnicity"]
-    table = _read_csv(file, columns).astype({"ActorID": str})[columns]
+    table = read_table(file, columns, LAYOUT).astype({"ActorID": str})[columns]
     return table.set_index("ActorID").rename(columns=str.lower)
-
-
-def _read_csv(file: Path, columns: list[str]) -> pd.DataFrame:
-    if not file.is_file():
-        raise CorpusError(f"{file} is not there: the corpus folder must hold {LAYOUT}")
-    table = pd.read_csv(file)
-    require_columns(table, columns, file)
-    return table

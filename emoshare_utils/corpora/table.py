@@ -9,13 +9,13 @@ from emoshare_utils.corpus import (
     Corpus,
     CorpusError,
     numeric_shares,
-    require_columns,
+    read_table,
     resolve_inside,
     speaker_splits,
 )
 
 NAME = "table"
-LAYOUT = "the audio files and the table that lists them"
+LAYOUT = "the audio files and the table that lists them, named by labels"
 AUDIO = "."
 
 
@@ -26,7 +26,7 @@ def read(
 
     Columns: `path` (inside `root`), `split` (train, devel, test) or, without it, `speaker`
     for splits drawn over the speakers; optional `clip_id` (default: the path without its
-    ending), `speaker`, `language`, `n_raters`; and the shares.
+    ending), `speaker`, `language`, `n_raters`; and the shares. Further columns are kept.
 
     Args:
         labels: the table's name in `root`, ending in .csv or .parquet.
@@ -38,12 +38,10 @@ def read(
     """
     root = root.resolve()
     source = resolve_inside(root, labels)
-    if not source.is_file():
-        raise CorpusError(f"{source} is not there: name the table with labels")
     if source.suffix not in (".csv", ".parquet"):
         raise CorpusError(f"{source}: expected a table that ends in .csv or .parquet")
-    table = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source)
-    require_columns(table, ["path", *(shares or [])], source)
+    text = dict.fromkeys(["path", "clip_id", "speaker", "language"], str)  # 007 stays 007
+    table = read_table(source, ["path", *(shares or [])], LAYOUT, dtype=text)
     emotions = list(shares or table.columns[_numeric(table) & ~table.columns.isin(COLUMNS)])
     if not emotions:
         raise CorpusError(f"{source} has no share column: name them with shares")
@@ -52,8 +50,8 @@ def read(
     clips["path"] = [_relative(path, root) for path in table["path"].astype(str)]
     if "clip_id" not in table:
         clips["clip_id"] = clips["path"].map(lambda path: str(Path(path).with_suffix("")))
-    for text in ("clip_id", "speaker", "language"):
-        clips[text] = clips[text].astype("string")
+    for column in ("clip_id", "speaker", "language"):
+        clips[column] = clips[column].astype("string")
     clips["n_raters"] = clips["n_raters"].astype("Int64")
     clips["duration_s"] = float("nan")
     if "split" not in table:
@@ -70,9 +68,12 @@ def read(
 
 def _relative(path: str, root: Path) -> str:
     """`./a.wav`, or an absolute path inside the corpus folder, as it is listed there: `a.wav`."""
-    inside = Path(path).is_absolute() and Path(path).is_relative_to(root)
-    return (Path(path).relative_to(root) if inside else Path(path)).as_posix()
+    file = Path(path)
+    if file.is_absolute():
+        file = file.parent.resolve() / file.name
+    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
 
 
 def _numeric(table: pd.DataFrame) -> list[bool]:
-    return [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+    types = pd.api.types
+    return [types.is_numeric_dtype(of) and not types.is_bool_dtype(of) for of in table.dtypes]

@@ -1,0 +1,57 @@
+"""What several tests share: sounds, sound files, and a checked corpus of them."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# No test reaches a model hub or the models that a user has cached; set before transformers loads.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "emoshare-tests-have-no-models")
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from emoshare_utils import audio
+from emoshare_utils.corpus import COLUMNS, Corpus
+
+
+def sound(seed: int, n_samples: int = 4000) -> np.ndarray:
+    """Noise that rises and falls, (n,) float32 in about [-0.5, 0.5]."""
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, n_samples)
+    return (noise * np.sin(np.linspace(0, 9, n_samples)) ** 2).astype(np.float32)
+
+
+@pytest.fixture(name="sound")
+def sound_() -> Callable[..., np.ndarray]:
+    return sound
+
+
+@pytest.fixture
+def table() -> Callable[..., pd.DataFrame]:
+    """A clip table of `n` clips named clip0, clip1, ..., each by its own speaker."""
+
+    def make(n: int, **columns) -> pd.DataFrame:
+        table = pd.DataFrame({"clip_id": [f"clip{i}" for i in range(n)]})
+        table["path"] = "wav/" + table["clip_id"] + ".wav"
+        table["split"] = [("train", "devel", "test")[i % 3] for i in range(n)]
+        table["speaker"] = [f"speaker{i}" for i in range(n)]
+        table["language"], table["n_raters"], table["duration_s"] = "en", 5, float("nan")
+        shares = {"Anger": np.linspace(0, 1, n), "Joy": np.linspace(1, 0, n)}
+        return table[list(COLUMNS)].astype({"n_raters": "Int64"}).assign(**shares | columns)
+
+    return make
+
+
+@pytest.fixture
+def corpus(tmp_path, table) -> Corpus:
+    """Twelve short clips on disk, of different lengths, checked."""
+    clips = table(12)
+    (tmp_path / "corpus" / "wav").mkdir(parents=True)
+    for i, path in enumerate(clips["path"]):
+        soundfile.write(tmp_path / "corpus" / path, sound(i, 2000 + 500 * i), 16_000)
+    checked, rejected = audio.check(Corpus("table", tmp_path / "corpus", ("Anger", "Joy"), clips))
+    assert rejected.empty
+    return checked

@@ -1,0 +1,84 @@
+"""One set of pinned packages, whichever way it is installed, and the commands the README names."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from emoshare_utils.ledger import LIBRARIES
+
+PROJECT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+CONDA = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
+DEPENDENCIES = [
+    Requirement(text)
+    for text in PYPROJECT["dependencies"] + PYPROJECT["optional-dependencies"]["dev"]
+]
+LOCK = [
+    Requirement(line)
+    for line in (PROJECT / "requirements.lock").read_text().splitlines()
+    if line.strip() and not line.lstrip().startswith("#")
+]
+
+
+def target(name):
+    """The recipe of a target of the Makefile."""
+    makefile = (PROJECT / "Makefile").read_text()
+    return re.search(rf"^{name}:.*\n((?:\t.*\n)*)", makefile, re.M).group(1)
+
+
+def test_the_lock_pins_everything():
+    assert len(LOCK) > 50
+    for requirement in LOCK:
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES, ids=lambda dependency: dependency.name)
+def test_the_lock_has_every_dependency(dependency):
+    pins = [pin for pin in LOCK if pin.name == dependency.name]
+    assert pins, f"make lock: {dependency} is not in requirements.lock"
+    for python in ("3.11", "3.12", "3.13"):
+        on_linux = {"python_version": python, "python_full_version": f"{python}.1"}
+        chosen = [
+            pin
+            for pin in pins
+            if pin.marker is None
+            or pin.marker.evaluate(on_linux | {"sys_platform": "linux", "platform_system": "Linux"})
+        ]
+        assert len(chosen) == 1, f"{dependency} on Python {python}: {chosen}"
+        (pin,) = chosen[0].specifier
+        assert dependency.specifier.contains(pin.version)
+
+
+def test_conda_installs_the_same_lock():
+    (pip,) = (part["pip"] for part in CONDA if isinstance(part, dict))
+    assert pip == ["-r requirements.lock", "-e ."]
+    named = [part for part in CONDA if isinstance(part, str)]
+    assert sorted(part.partition("=")[0] for part in named) == ["pip", "python"]
+    (python,) = (part.partition("=")[2] for part in named if part.startswith("python="))
+    assert SpecifierSet(PYPROJECT["requires-python"]).contains(python)
+    assert "install" in target(r"\$\(READY\)") and "-r requirements.lock" in target(r"\$\(READY\)")
+
+
+def test_one_command_tests_everything():
+    check = PROJECT / ".ci" / "run"
+    assert os.access(check, os.X_OK)
+    commands = [line for line in check.read_text().splitlines() if line.startswith("make ")]
+    assert commands == ["make lint", "make test"]
+    assert "pytest" in target("test") and "ruff check" in target("lint")
+    assert "nbstripout --verify" in target("lint")
+    assert re.search(r"^make test\b", (PROJECT / "README.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", ["env", "figures", "test", "lab", "lint", "clean", "help"])
+def test_the_makefile_documents_itself(name):
+    assert re.search(rf"^{name}:.* ## \w", (PROJECT / "Makefile").read_text(), re.M)
+
+
+def test_the_runner_watches_libraries_that_are_dependencies():
+    assert set(LIBRARIES) <= {Requirement(text).name for text in PYPROJECT["dependencies"]}

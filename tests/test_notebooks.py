@@ -1,0 +1,336 @@
+"""The notebooks: style, parameters, and the whole workbook at smoke size."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from matplotlib.image import imread
+
+from emoshare_utils import workbook
+from emoshare_utils.corpora import ADAPTERS
+from emoshare_utils.corpora.compare23 import EMOTIONS
+from emoshare_utils.encoders import PAPER_ENCODERS
+from emoshare_utils.paths import Run
+
+PROJECT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+PROFILES = sorted(path.stem for path in (PROJECT / "profiles").glob("*.yaml"))
+RUN = [sys.executable, "-m", "emoshare_utils", "run"]
+SMALL = {
+    "encoder": ["fbank"],
+    "cnn": [8],
+    "pool": 4,
+    "lstm": 8,
+    "ffnn_1": [8],
+    "ffnn_2": [8],
+    "epochs": 2,
+    "patience": 2,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "standardise": True,
+    "start_at_mean": True,
+    "resamples": 50,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """A project of its own: copies of the notebooks and profiles."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "profiles"):
+        shutil.copytree(PROJECT / name, root / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOSHARE_HOME", str(root))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield root
+
+
+@pytest.fixture(scope="module")
+def smoke(home):
+    """The whole workbook has run with profiles/smoke.yaml."""
+    done = subprocess.run([*RUN, "smoke"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Run("smoke")
+
+
+def code(path):
+    """The code cells of a notebook, without IPython's magics."""
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    return [re.sub(r"^%.*$", "", cell.source, flags=re.M) for cell in cells]
+
+
+def run_here(number, given):
+    """Run a notebook's cells in this process, its parameters replaced by those in `given`."""
+    (path,) = (path for path in NOTEBOOKS if path.stem.startswith(number))
+    parameters, *cells = code(path)
+    names = {}
+    exec(parameters, names)
+    names.update({name: given[name] for name in given.keys() & names.keys()})
+    for cell in cells:
+        exec(cell, names)
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def said(notebook):
+    """The text that the cells of an executed notebook put out."""
+    texts = []
+    for output in outputs(notebook):
+        data = output.get("data", {})
+        texts.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
+    return "\n".join(texts)
+
+
+def executed(this, number):
+    (path,) = this.notebooks.glob(f"{number}_*.ipynb")
+    return nbformat.read(path, 4)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_style(path):
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    first, *_ = notebook.cells
+    assert first.cell_type == "markdown" and first.source.startswith(f"# {int(path.stem[:2])}. ")
+    for part in ("Question", "Inputs", "Outputs", "Running time"):
+        assert f"\n**{part}.** " in first.source
+
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == cells[:1]
+    assert not any(cell.outputs or cell.execution_count for cell in cells)
+    long = [cell.source for cell in cells if len(cell.source.splitlines()) > 25]
+    assert not long
+
+    trees = [ast.parse(source) for source in code(path)]
+    importing = [
+        number
+        for number, tree in enumerate(trees)
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(tree))
+    ]
+    assert importing == [1]
+    defining = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    assert not any(isinstance(node, defining) for tree in trees for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_and_table_is_told_who_listened(path):
+    calls = [node for cell in code(path) for node in ast.walk(ast.parse(cell))]
+    for call in (node for node in calls if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func)
+        if re.match(r"figures\.(?!save)|tables\.(write|markdown|latex)$", name):
+            assert "listeners" in ast.unparse(call), ast.unparse(call)
+
+
+def test_a_notebook_alone_is_the_demo():
+    notebooks = workbook.read_notebooks()
+    demo = workbook.read_parameters("demo", {}, notebooks)
+    for notebook in notebooks:
+        shared = {name: demo[name] for name in notebook.parameters if name in demo}
+        assert shared == {name: notebook.parameters[name] for name in shared}, notebook.name
+        assert {"run"} < set(shared), notebook.name
+    assert set(demo["encoder"]) > {"fbank", "mfcc", "untrained-wav2vec2", "untrained-hubert"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_name_what_the_notebooks_declare(profile):
+    values = workbook.read_parameters(profile, {}, workbook.read_notebooks())
+    assert values["run"] == profile
+    assert values["corpus"] in ADAPTERS
+    assert bool(values["root"]) == (values["corpus"] != "simulated")
+    if profile == "compare23":
+        assert set(values["encoder"]) == {*PAPER_ENCODERS, "fbank"}
+    assert not (profile == "demo" and set(values["encoder"]) & set(PAPER_ENCODERS))
+    assert {"demo", "smoke", "crema_d", "compare23"} <= set(PROFILES)
+
+
+def test_smoke_leaves_the_tables_and_figures(smoke):
+    for name, endings in {
+        "table1": ("csv", "md", "tex"),
+        "table2": ("csv", "md", "tex"),
+        "fig2": ("pdf", "png", "csv"),
+        "fig3": ("pdf", "png", "csv"),
+    }.items():
+        for ending in endings:
+            assert (smoke.figures / f"{name}.{ending}").stat().st_size > 100, name
+    for picture in smoke.figures.glob("*.png"):
+        assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert imread(picture).std() > 0.05, f"{picture.name} is blank"
+    for table in ("table1", "table2"):
+        for ending in ("md", "tex"):
+            assert "simulated listeners" in (smoke.figures / f"{table}.{ending}").read_text()
+
+
+def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
+    results = pd.read_parquet(smoke.results)
+    encoders = ["fbank", "untrained-hubert"]
+    expected = product(encoders, [1, 2], EMOTIONS, ["devel", "test"])
+    rows = results[["encoder", "architecture", "emotion", "split"]]
+    assert sorted(rows.itertuples(index=False, name=None)) == sorted(expected)
+    assert results["rho"].notna().all() and results["rho"].between(-1, 1).all()
+    assert (results["ci_low"] <= results["ci_high"]).all()
+    clips = pd.read_parquet(smoke.folder / "clips.parquet")
+    assert len(clips) == 48 and clips["speaker"].nunique() == 12
+    assert (results["n"] == 8).all()
+    assert smoke.rejected.read_text().strip() == "clip_id,path,reason"
+
+
+def test_smoke_leaves_executed_notebooks_to_read(smoke):
+    pictures = {"01": 2, "02": 1, "03": 1, "04": 2}
+    for number, expected in pictures.items():
+        notebook = executed(smoke, number)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in cells)
+        kinds = [kind for output in outputs(notebook) for kind in output.get("data", {})]
+        assert kinds.count("image/png") == expected, number
+        streams = {output.name for output in outputs(notebook) if "name" in output}
+        assert streams <= {"stdout"}, f"{number} warns: {said(notebook)}"
+    assert "<audio" in str(outputs(executed(smoke, "01")))
+    results = said(executed(smoke, "04"))
+    assert results.count("Shares are those of simulated listeners.") == 2
+    assert "**" in (smoke.figures / "table1.md").read_text()
+    assert "The ceiling is" in results
+
+
+def test_a_second_run_is_up_to_date_and_quick(smoke, capsys):
+    start = time.monotonic()
+    steps = workbook.run("smoke")
+    assert time.monotonic() - start < 5
+    assert [step.ran for step in steps] == [False] * 4
+    assert "table1  csv md tex" in capsys.readouterr().out
+
+
+def test_plain_papermill_from_another_folder(smoke, home, tmp_path):
+    alone = Run("alone")
+    shutil.copytree(smoke.folder, alone.folder)
+    alone.predictions.unlink()
+    shutil.rmtree(alone.models)
+    command = [sys.executable, "-m", "papermill", str(home / "notebooks" / "03_training.ipynb")]
+    given = ["run", "alone", "encoder", "fbank", "architecture", "2", "epochs", "1"]
+    pairs = [word for pair in zip(given[::2], given[1::2]) for word in ("-p", *pair)]
+    done = subprocess.run(
+        [*command, "out.ipynb", *pairs], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    predictions = pd.read_parquet(alone.predictions)
+    assert set(predictions["encoder"]) == {"fbank"} and set(predictions["architecture"]) == {2}
+    assert (alone.figures / "learning_curves.png").is_file()
+    assert "144 predictions of 1 systems" in said(nbformat.read(tmp_path / "out.ipynb", 4))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+@pytest.mark.parametrize(
+    "number, run, encoder, message",
+    [
+        ("02", "empty", "fbank", "run notebooks/01_data_preparation.ipynb with run = 'empty'"),
+        ("03", "empty", "fbank", "run notebooks/01_data_preparation.ipynb with run = 'empty'"),
+        ("04", "empty", "fbank", "run notebooks/01_data_preparation.ipynb with run = 'empty'"),
+        ("03", "clips", "fbank", r"run notebooks/02_embedding_extraction.ipynb with .*'fbank'"),
+        ("04", "clips", "fbank", "run notebooks/03_training.ipynb with run = 'clips'"),
+        ("03", "smoke", ["fbank", "mfcc"], r"02_embedding_extraction.ipynb with .*\['mfcc'\]"),
+        ("04", "smoke", "mfcc", r"run notebooks/03_training.ipynb with encoder = \['mfcc'\]"),
+    ],
+)
+def test_a_notebook_before_the_one_it_needs(smoke, number, run, encoder, message):
+    if run == "clips":
+        Run(run).folder.mkdir(parents=True, exist_ok=True)
+        for name in ("clips.parquet", "corpus.json"):
+            shutil.copy(smoke.folder / name, Run(run).folder / name)
+    with pytest.raises(AssertionError, match=message):
+        run_here(number, {"run": run, "encoder": encoder})
+
+
+def write_clip(path, seconds, pitch, seed):
+    """A tone in noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time_s = np.arange(int(16_000 * seconds)) / 16_000
+    noise = np.random.default_rng(seed).normal(0, 0.05, len(time_s))
+    soundfile.write(path, 0.2 * np.sin(2 * np.pi * pitch * time_s) + noise, 16_000)
+
+
+def test_the_challenge_from_labels_to_submission(home, tmp_path):
+    rng = np.random.default_rng(0)
+    splits = {"train": 24, "devel": 12, "test": 10}
+    (tmp_path / "data" / "lab").mkdir(parents=True)
+    for start, (split, n) in enumerate(splits.items()):
+        names = [f"{1000 * start + clip:05d}.wav" for clip in range(n)]
+        labels = pd.DataFrame({"filename": names})
+        for emotion in EMOTIONS:
+            labels[emotion] = "?" if split == "test" else rng.integers(0, 11, n) / 10
+        labels.to_csv(tmp_path / "data" / "lab" / f"{split}.csv", index=False)
+        for number, name in enumerate(names):
+            write_clip(tmp_path / "data" / "wav" / name, rng.uniform(0.3, 0.9), 200, number)
+
+    steps = workbook.run("compare23", {**SMALL, "root": str(tmp_path)})
+    assert [step.ran for step in steps] == [True] * 4
+    this = Run("compare23")
+    submission = pd.read_csv(this.folder / "submission.csv")
+    assert list(submission.columns) == ["filename", *EMOTIONS]
+    assert list(submission["filename"]) == names
+    assert submission[list(EMOTIONS)].stack().between(0, 1).all()
+    assert pd.read_csv(tmp_path / "data" / "lab" / "test.csv")["Anger"].eq("?").all()
+
+    devel = pd.read_parquet(this.results)
+    assert set(devel["split"]) == {"devel"} and (devel["n"] == 12).all()
+    better = devel.groupby("architecture")["rho"].mean().idxmax()
+    predictions = pd.read_parquet(this.predictions)
+    of_best = predictions[(predictions["split"] == "test") & predictions["architecture"].eq(better)]
+    of_best = of_best.pivot(index="clip_id", columns="emotion", values="prediction")
+    np.testing.assert_allclose(of_best[list(EMOTIONS)], submission[list(EMOTIONS)])
+    assert of_best["Anger"].nunique() > 1
+
+    table2 = pd.read_csv(this.figures / "table2.csv")
+    assert (table2["baseline"] == "paper").all() and (table2["baseline_mean_rho"] == 0.5).all()
+    assert (pd.read_csv(this.figures / "table1.csv")["source"] == "paper").any()
+    assert "imulated" not in "".join(said(executed(this, number)) for number in ("03", "04"))
+    assert "simulated" not in (this.figures / "table1.md").read_text()
+    shares = pd.read_parquet(this.folder / "clips.parquet")[list(EMOTIONS)].dropna()
+    exceed = (shares > 0.5).to_numpy().mean()
+    assert f"{exceed:.1%} exceed" in said(executed(this, "01"))
+
+
+def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
+    folder = tmp_path / "processedResults"
+    folder.mkdir()
+    rows = []
+    for number, (actor, kind) in enumerate(product(range(1001, 1013), ("ANG", "SAD"))):
+        name = f"{actor}_IEO_{kind}_XX"
+        write_clip(tmp_path / "AudioWAV" / f"{name}.wav", 0.5, 150 + 10 * number, number)
+        votes = np.random.default_rng(number).multinomial(10, [1 / 6] * 6)
+        for channel in (1, 2, 3):  # voice, face, both
+            rows.append(
+                (f"{channel}{number:05d}", *(votes if channel == 1 else [10] * 6), name, 10)
+            )
+    (tmp_path / "AudioWAV" / "1012_IEO_SAD_XX.wav").write_bytes(b"")
+    columns = ["", *"ADFHNS", "fileName", "numResponses"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "tabulatedVotes.csv", index=False)
+    actors = pd.DataFrame({"ActorID": range(1001, 1013), "Age": 40, "Sex": "Female"})
+    actors = actors.assign(Race="Asian", Ethnicity="Not Hispanic")
+    actors.to_csv(tmp_path / "VideoDemographics.csv", index=False)
+
+    notebooks, given = workbook.read_notebooks(), {**SMALL, "root": str(tmp_path)}
+    parameters = workbook.read_parameters("crema_d", given, notebooks)
+    for number in ("01", "02", "03", "04"):
+        run_here(number, parameters)
+    this = Run("crema_d")
+    clips = pd.read_parquet(this.folder / "clips.parquet")
+    assert len(clips) == 23 and clips.groupby("speaker")["split"].nunique().max() == 1
+    assert "empty file" in this.rejected.read_text()
+    results = pd.read_parquet(this.results)
+    assert results["emotion"].nunique() == 6
+    assert set(results["split"]) == {"devel", "test"}
+    assert not (this.folder / "submission.csv").exists()
+    table1 = pd.read_csv(this.figures / "table1.csv")
+    assert {"Disgust", "Neutral"} <= set(table1.columns) and (table1["source"] == "ours").all()
