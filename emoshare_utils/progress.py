@@ -29,19 +29,23 @@ def track(
         return
     start = last = time.monotonic()
     done = 0
-    for item in items:
-        yield item
-        done += 1
-        now = time.monotonic()
-        if now - last >= every_s and done != total:
-            last = now
-            _report(label, done, total, unit, now - start)
-    _report(label, done, total, unit, time.monotonic() - start)
+    try:
+        for item in items:
+            yield item
+            done += 1
+            now = time.monotonic()
+            if now - last >= every_s and done != total:
+                last = now
+                _report(label, done, total, unit, now - start, going_on=True)
+    finally:  # whoever iterates may stop early
+        _report(label, done, total, unit, time.monotonic() - start, going_on=False)
 
 
-def _report(label: str, done: int, total: int | None, unit: str, elapsed_s: float) -> None:
+def _report(
+    label: str, done: int, total: int | None, unit: str, elapsed_s: float, going_on: bool
+) -> None:
     each_s = elapsed_s / max(done, 1)
     pace = f"{1 / each_s:.1f} a second" if 0 < each_s < 1 else f"{each_s:.1f} s each"
-    left = f", {(total - done) * each_s:.0f} s left" if total and done < total else ""
+    left = f", {(total - done) * each_s:.0f} s left" if going_on and total else ""
     of = f" of {total}" if total else ""
     print(f"{label}: {done}{of} {unit} in {elapsed_s:.0f} s ({pace}{left})", flush=True)

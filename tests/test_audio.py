@@ -75,6 +75,14 @@ def test_any_format_and_width_is_read(form, subtype, tolerance):
     assert rest < 0.3 * tolerance
 
 
+def test_an_odd_rate_is_resampled_without_a_filter_of_gigabytes(monkeypatch):
+    monkeypatch.setattr(audio, "_resampler", None)
+    for rate in (11_127, 22_254, 44_101):
+        assert decode(encode(sine(rate), rate)).shape == (16_000,)
+    with pytest.raises(TypeError):
+        decode(encode(sine(44_100), 44_100))
+
+
 def test_what_is_above_8_khz_does_not_fold_back():
     loud_above = sine(48_000, 0.5, 11_000) + sine(48_000, 0.1)
     level, rest = amplitude(decode(encode(loud_above, 48_000, subtype="FLOAT")))

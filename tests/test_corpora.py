@@ -293,7 +293,9 @@ def clips(tmp_path, write_audio) -> pd.DataFrame:
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_table_reads_csv_and_parquet(tmp_path, clips, ending):
-    table = clips.assign(language="de", n_raters=[3, 4, 5, 6, 7, None], accent="none", native=True)
+    table = clips.assign(
+        language="de", n_raters=[3, 4, 5, 6, 7, None], zone="north", accent="none", native=True
+    )
     if ending == "csv":
         table.to_csv(tmp_path / "mine.csv", index=False)
     else:
@@ -301,7 +303,7 @@ def test_table_reads_csv_and_parquet(tmp_path, clips, ending):
     corpus, dropped = corpora.load("table", tmp_path, labels=f"mine.{ending}")
     assert dropped.empty
     assert corpus.emotions == ("Joy", "Awe")
-    assert list(corpus.clips.columns) == [*COLUMNS, "Joy", "Awe", "accent", "native"]
+    assert list(corpus.clips.columns) == [*COLUMNS, "Joy", "Awe", "zone", "accent", "native"]
     assert corpus.clips["clip_id"].tolist() == [f"a/{i:03d}" for i in range(6)]
     for column in ("path", "split", "speaker", "Joy", "Awe"):
         assert corpus.clips[column].tolist() == clips[column].tolist()

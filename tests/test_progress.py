@@ -21,3 +21,11 @@ def test_the_pace_of_slow_steps_is_seconds_each(capsys, monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     list(progress.track(range(2), "training", unit="epochs"))
     assert "1 of 2 epochs in 30 s (30.0 s each, 30 s left)" in capsys.readouterr().out
+
+
+def test_stopping_early_still_says_how_far_it_came(capsys):
+    for epoch in progress.track(range(1, 11), "training", unit="epochs"):
+        if epoch == 4:
+            break
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("training: 3 of 10 epochs") and "left" not in line
