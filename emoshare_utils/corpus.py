@@ -9,6 +9,17 @@ import pandas as pd
 
 COLUMNS = ("clip_id", "path", "split", "speaker", "language", "n_raters", "duration_s")
 SPLITS = ("train", "devel", "test")
+PAPER_EMOTIONS = (
+    "Anger",
+    "Boredom",
+    "Calmness",
+    "Concentration",
+    "Determination",
+    "Excitement",
+    "Interest",
+    "Sadness",
+    "Tiredness",
+)
 
 
 class CorpusError(ValueError):

@@ -15,17 +15,8 @@ from string import ascii_lowercase
 import numpy as np
 import pandas as pd
 
-PAPER_EMOTIONS = (
-    "Anger",
-    "Boredom",
-    "Calmness",
-    "Concentration",
-    "Determination",
-    "Excitement",
-    "Interest",
-    "Sadness",
-    "Tiredness",
-)
+from emoshare_utils.corpus import PAPER_EMOTIONS
+
 PAPER_CORPUS = "compare23"
 
 # In the order of a table's rows; encoders without a label follow the paper's four.

@@ -43,8 +43,9 @@ class Training:
         max_frames: zero-pad to this many frames; None: to the longest clip of the batch.
         start_at_mean: the output's bias starts at the mean training share instead of by chance,
             which saves the first epochs, and a ReLU output from starting dead.
-        shuffle_shares: a control: permute the training shares over the clips, each emotion's
-            on its own.
+        shuffle_shares: a control: permute the shares that training sees over the clips, each
+            emotion's on its own: those of train, and those of devel that choose the epoch.
+            Predictions are still scored against the true shares.
     """
 
     learning_rate: float = 1e-4
@@ -191,7 +192,7 @@ def _train(
     devel_ids, devel_shares = corpus.split("devel")["clip_id"], corpus.shares("devel")
     order = np.random.default_rng(seed)
     if training.shuffle_shares:
-        shares = order.permuted(shares, axis=0)
+        shares, devel_shares = (order.permuted(x, axis=0) for x in (shares, devel_shares))
     statistics = _frame_statistics(store, clip_ids) if training.standardise else None
     emotions = {}
     for emotion, mean_share in zip(corpus.emotions, shares.mean(axis=0)):

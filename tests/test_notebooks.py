@@ -18,7 +18,7 @@ from matplotlib.image import imread
 
 from emoshare_utils import workbook
 from emoshare_utils.corpora import ADAPTERS
-from emoshare_utils.corpora.compare23 import EMOTIONS
+from emoshare_utils.corpus import PAPER_EMOTIONS
 from emoshare_utils.encoders import PAPER_ENCODERS
 from emoshare_utils.paths import Run
 
@@ -176,7 +176,7 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
 def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
     results = pd.read_parquet(smoke.results)
     encoders = ["fbank", "untrained-hubert"]
-    expected = product(encoders, [1, 2], EMOTIONS, ["devel", "test"])
+    expected = product(encoders, [1, 2], PAPER_EMOTIONS, ["devel", "test"])
     rows = results[["encoder", "architecture", "emotion", "split"]]
     assert sorted(rows.itertuples(index=False, name=None)) == sorted(expected)
     assert results["rho"].notna().all() and results["rho"].between(-1, 1).all()
@@ -267,7 +267,7 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     for start, (split, n) in enumerate(splits.items()):
         names = [f"{1000 * start + clip:05d}.wav" for clip in range(n)]
         labels = pd.DataFrame({"filename": names})
-        for emotion in EMOTIONS:
+        for emotion in PAPER_EMOTIONS:
             labels[emotion] = "?" if split == "test" else rng.integers(0, 11, n) / 10
         labels.to_csv(tmp_path / "data" / "lab" / f"{split}.csv", index=False)
         for number, name in enumerate(names):
@@ -277,9 +277,9 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     assert [step.ran for step in steps] == [True] * 4
     this = Run("compare23")
     submission = pd.read_csv(this.folder / "submission.csv")
-    assert list(submission.columns) == ["filename", *EMOTIONS]
+    assert list(submission.columns) == ["filename", *PAPER_EMOTIONS]
     assert list(submission["filename"]) == names
-    assert submission[list(EMOTIONS)].stack().between(0, 1).all()
+    assert submission[list(PAPER_EMOTIONS)].stack().between(0, 1).all()
     assert pd.read_csv(tmp_path / "data" / "lab" / "test.csv")["Anger"].eq("?").all()
 
     devel = pd.read_parquet(this.results)
@@ -288,7 +288,7 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     predictions = pd.read_parquet(this.predictions)
     of_best = predictions[(predictions["split"] == "test") & predictions["architecture"].eq(better)]
     of_best = of_best.pivot(index="clip_id", columns="emotion", values="prediction")
-    np.testing.assert_allclose(of_best[list(EMOTIONS)], submission[list(EMOTIONS)])
+    np.testing.assert_allclose(of_best[list(PAPER_EMOTIONS)], submission[list(PAPER_EMOTIONS)])
     assert of_best["Anger"].nunique() > 1
 
     table2 = pd.read_csv(this.figures / "table2.csv")
@@ -296,7 +296,7 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     assert (pd.read_csv(this.figures / "table1.csv")["source"] == "paper").any()
     assert "imulated" not in "".join(said(executed(this, number)) for number in ("03", "04"))
     assert "simulated" not in (this.figures / "table1.md").read_text()
-    shares = pd.read_parquet(this.folder / "clips.parquet")[list(EMOTIONS)].dropna()
+    shares = pd.read_parquet(this.folder / "clips.parquet")[list(PAPER_EMOTIONS)].dropna()
     exceed = (shares > 0.5).to_numpy().mean()
     assert f"{exceed:.1%} exceed" in said(executed(this, "01"))
 

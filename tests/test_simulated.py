@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from emoshare_utils.corpora import simulated
 from emoshare_utils.corpora.espeak import Espeak, SpeechError, Utterance
+from emoshare_utils.corpus import PAPER_EMOTIONS
 
 SMALL = {"n_clips": 30, "seed": 3, "speakers": 10}
 
@@ -228,7 +229,7 @@ def rated():
 
 
 def test_most_shares_are_near_zero_and_some_are_large(rated):
-    shares = rated[1][list(simulated.EMOTIONS)]
+    shares = rated[1][list(PAPER_EMOTIONS)]
     assert (shares.median() < 0.15).all()
     assert (shares.quantile(0.9) > 0.3).all()
     assert (shares.max() > 0.75).all()
@@ -239,7 +240,7 @@ def test_the_expected_share_is_the_mean_of_fresh_panels(rated):
     clips, _ = rated
     one = clips.iloc[[0] * 2000].reset_index(drop=True)  # one clip before 2,000 panels
     ratings = simulated._rate(one, 0, 200, simulated.Model())
-    for emotion in simulated.EMOTIONS:
+    for emotion in PAPER_EMOTIONS:
         assert ratings[emotion].mean() == pytest.approx(
             ratings[f"expected_{emotion}"].iloc[0], abs=0.012
         )

@@ -202,12 +202,18 @@ def test_shuffled_shares_keep_their_values_and_lose_their_clips(made, tmp_path, 
     monkeypatch.setattr(
         training, "_step", lambda *given: (seen.append((given[3], given[4])), step(*given))
     )
-    train(made, tmp_path, shuffle_shares=True, epochs=1, batch_size=36)
+    system = train(made, tmp_path, shuffle_shares=True, epochs=1, batch_size=36)
     ((clip_ids, shares),) = seen
     true = corpus.clips.set_index("clip_id").loc[clip_ids, list(EMOTIONS)].to_numpy()
     for column in range(2):  # each emotion on its own
         assert not np.array_equal(shares[:, column], true[:, column])
         np.testing.assert_array_equal(np.sort(shares[:, column]), np.sort(true[:, column]))
+    devel = system.predictions[system.predictions["split"] == "devel"]
+    for row in devel.itertuples():  # scored against the true shares, chosen by others
+        assert row.share == corpus.clips.set_index("clip_id").loc[row.clip_id, row.emotion]
+    for emotion, rows in devel.groupby("emotion"):
+        rho = system.history.set_index("emotion").loc[emotion, "devel_rho"]
+        assert rho != pytest.approx(spearman(rows["share"], rows["prediction"]))
 
 
 def test_collect_takes_only_systems_of_this_clip_table(made, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from emoshare_utils.corpus import (
+    PAPER_EMOTIONS,
     SPLITS,
     Corpus,
     numeric_shares,
@@ -15,17 +16,6 @@ from emoshare_utils.corpus import (
 NAME = "compare23"
 LAYOUT = "wav/, lab/train.csv, lab/devel.csv and lab/test.csv"
 AUDIO = "wav"
-EMOTIONS = (
-    "Anger",
-    "Boredom",
-    "Calmness",
-    "Concentration",
-    "Determination",
-    "Excitement",
-    "Interest",
-    "Sadness",
-    "Tiredness",
-)
 
 
 def read(root: Path) -> tuple[Corpus, Path]:
@@ -39,7 +29,7 @@ def read(root: Path) -> tuple[Corpus, Path]:
     """
     root = (root / "data" if (root / "data" / "lab").is_dir() else root).resolve()
     clips = pd.concat([_read_split(root, split) for split in SPLITS], ignore_index=True)
-    return Corpus(NAME, root, EMOTIONS, clips), root / "lab"
+    return Corpus(NAME, root, PAPER_EMOTIONS, clips), root / "lab"
 
 
 def submission(predictions: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
@@ -58,8 +48,8 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
         file = unmasked
     labels = read_table(file, ["filename"], LAYOUT, dtype=str)
     if file.name == "test.csv":  # masked labels: blank, "?" or no columns at all
-        labels = labels.reindex(columns=["filename", *EMOTIONS])
-    require_columns(labels, ["filename", *EMOTIONS], file)
+        labels = labels.reindex(columns=["filename", *PAPER_EMOTIONS])
+    require_columns(labels, ["filename", *PAPER_EMOTIONS], file)
     named = pd.DataFrame(
         {
             "clip_id": labels["filename"].map(lambda name: Path(name).stem),
@@ -71,4 +61,4 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
             "duration_s": float("nan"),
         }
     )
-    return named.join(numeric_shares(labels, list(EMOTIONS), file))
+    return named.join(numeric_shares(labels, list(PAPER_EMOTIONS), file))

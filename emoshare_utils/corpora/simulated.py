@@ -60,17 +60,6 @@ from emoshare_utils.progress import track
 NAME = "simulated"
 LAYOUT = "wav/ and manifest.json, both written by the simulation"
 AUDIO = "wav"
-EMOTIONS = (
-    "Anger",
-    "Boredom",
-    "Calmness",
-    "Concentration",
-    "Determination",
-    "Excitement",
-    "Interest",
-    "Sadness",
-    "Tiredness",
-)
 APPRAISALS = ("valence", "arousal", "dominance")
 LANGUAGES = tuple(PHRASES)
 SPOKEN_CUES = ("rate_wpm", "pitch", "pitch_range", "word_gap_10ms")  # the rest is filtering
