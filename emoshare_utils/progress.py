@@ -44,6 +44,9 @@ def track(
 def _report(
     label: str, done: int, total: int | None, unit: str, elapsed_s: float, going_on: bool
 ) -> None:
+    if total == 0:
+        print(f"{label}: nothing left to do", flush=True)
+        return
     each_s = elapsed_s / max(done, 1)
     pace = f"{1 / each_s:.1f} a second" if 0 < each_s < 1 else f"{each_s:.1f} s each"
     left = f", {(total - done) * each_s:.0f} s left" if going_on and total else ""

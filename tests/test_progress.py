@@ -29,3 +29,8 @@ def test_stopping_early_still_says_how_far_it_came(capsys):
             break
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("training: 3 of 10 epochs") and "left" not in line
+
+
+def test_nothing_to_do_says_so(capsys):
+    list(progress.track([], "extracting fbank"))
+    assert capsys.readouterr().out == "extracting fbank: nothing left to do\n"
