@@ -103,6 +103,8 @@ def load_encoder(name: str, device: str = "auto", normalise: bool | None = None)
     if name in acoustic.ACOUSTIC:
         return _acoustic(name)
     model, normalise, revision = _load_model(name, normalise)
+    if chosen.type == "cuda":  # whose convolutions else keep 10 of float32's 23 bits
+        torch.backends.cudnn.allow_tf32 = False
     network = SpeechEncoder(model, normalise).to(chosen).eval()
     settings = {
         "encoder": name,
