@@ -248,7 +248,8 @@ def _check_shares(clips: pd.DataFrame, emotions: tuple[str, ...], source: Path) 
             rows = clips["clip_id"][fault.any(axis=1)]
             raise CorpusError(
                 f"{source}: shares {what} in {_listed(columns)}, {len(rows)} clips: "
-                f"{_listed(list(rows))}. A share is the fraction of listeners, from 0 to 1"
+                f"{_listed(list(rows))}. A share is the fraction of listeners, from 0 to 1 "
+                "(in your own table, name the share columns with shares)"
             )
 
 

@@ -103,8 +103,6 @@ def load_encoder(name: str, device: str = "auto", normalise: bool | None = None)
     if name in acoustic.ACOUSTIC:
         return _acoustic(name)
     model, normalise, revision = _load_model(name, normalise)
-    if chosen.type == "cuda":  # whose convolutions else keep 10 of float32's 23 bits
-        torch.backends.cudnn.allow_tf32 = False
     network = SpeechEncoder(model, normalise).to(chosen).eval()
     settings = {
         "encoder": name,
@@ -216,10 +214,12 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
             )
     except Exception as error:  # of the network, the files, or what is in them
         cause = " ".join(str(error).split())[:300].rstrip(".")
+        names = ", ".join([*acoustic.ACOUSTIC, *PAPER_ENCODERS, *UNTRAINED])
         raise EncoderError(
             f"encoder {name!r} ({source}) could not be loaded: {cause}. Without a network, name "
             "a local folder that holds config.json, preprocessor_config.json and "
-            "model.safetensors, as in encoder = '/models/hubert-large-ll60k'"
+            "model.safetensors, as in encoder = '/models/hubert-large-ll60k'. Names that are no "
+            f"id or folder: {names}"
         ) from error
     revision = getattr(config, "_commit_hash", None) or _checksum(model)
     return model, normalise, revision

@@ -76,6 +76,7 @@ def results(
     known = predictions[predictions["share"].notna()]
     for system, rows in known.groupby(SYSTEM, sort=False):
         wide = rows.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
+        wide = wide[wide["share"].notna().all(axis=1)]
         present = [emotion for emotion in emotions if emotion in wide["share"].columns]
         shares = wide["share"][present].to_numpy(float)
         predicted = wide["prediction"][present].to_numpy(float)
@@ -84,9 +85,7 @@ def results(
         rhos = [spearman(*pair) for pair in zip(shares.T, predicted.T)]
         for emotion, rho, sample, prediction in zip(present, rhos, samples.T, predicted.T):
             low, high = interval(sample)
-            note = CONSTANT if np.ptp(prediction) == 0 else ""
-            if not note and np.isnan(rho):
-                note = "constant share"
+            note = "" if np.isfinite(rho) else _why_undefined(prediction)
             per_emotion.append(
                 about
                 | {"emotion": emotion, "rho": rho, "ci_low": low, "ci_high": high, "note": note}
@@ -98,6 +97,12 @@ def results(
         pd.DataFrame(per_emotion)[[*order, "rho", "ci_low", "ci_high", "note"]],
         pd.DataFrame(per_system)[[*SYSTEM, "n", "mean_rho", "ci_low", "ci_high"]],
     )
+
+
+def _why_undefined(prediction: np.ndarray) -> str:
+    if not np.isfinite(prediction).all():
+        return "prediction is not finite"
+    return CONSTANT if np.ptp(prediction) == 0 else "constant share"
 
 
 def _weighted_rho(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

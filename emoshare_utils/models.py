@@ -44,6 +44,11 @@ class Sizes:
             raise ValueError(f"scale = {self.scale!r}: expected 'sqrt' or 'width'")
         if self.output not in OUTPUTS:
             raise ValueError(f"output = {self.output!r}: expected one of {', '.join(OUTPUTS)}")
+        for name in ("pool", "lstm", "lstm_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        if not self.cnn:
+            raise ValueError("cnn is empty: expected the channels of one convolution or more")
 
 
 OUTPUTS = {  # each with its inverse

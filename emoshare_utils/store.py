@@ -29,8 +29,12 @@ INDEX_COLUMNS = ["clip_id", "audio_checksum", "shard", "offset", "length", "chec
 
 
 def slug(name: str) -> str:
-    """A folder name for an encoder: `org/model` becomes `org--model`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip(".-")
+    """A folder name for an encoder or emotion: `org/model` becomes `org--model-` and a checksum.
+
+    Only a name that had to change gets the checksum, which keeps different names apart.
+    """
+    plain = re.sub(r"[^\w.-]+", "--", name).strip(".-")
+    return plain if plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}".strip("-")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from emoshare_utils.metrics import spearman
 from emoshare_utils.models import ARCHITECTURES, Sizes
 from emoshare_utils.padding import pad
 from emoshare_utils.progress import track
-from emoshare_utils.store import FeatureStore, atomic, slug
+from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
 PIECES = 2
@@ -57,6 +57,11 @@ class Training:
     start_at_mean: bool = False
     shuffle_shares: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size", "epochs", "patience"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected more than 0")
+
 
 @dataclass(frozen=True)
 class System:
@@ -89,22 +94,23 @@ def train_system(
     has its own optimiser, and stops on its own devel rho.
 
     Args:
-        models: the folder of models; this system's own folder carries its settings' digest.
+        models: the folder of models; `system.json` in this system's folder says its settings.
         seed: with the emotion's name, fixes initial weights; alone, the order of clips.
+
+    Raises:
+        StoreError: a clip's frames are not in `store`, or are those of other audio.
     """
     encoder = store.settings["encoder"]
     folder = models / slug(encoder) / f"architecture_{architecture}-seed_{seed}"
-    about = {
-        "store": store.folder.name,
-        "clips": _digest(corpus),
-        "architecture": architecture,
-        "seed": seed,
-        "sizes": asdict(sizes),
-        "training": asdict(training),
-        "version": VERSION,
-        "torch": torch.__version__,
-    }
-    about = json.loads(json.dumps(about))
+    stale = store.missing(corpus.clips)
+    if len(stale):
+        raise StoreError(
+            f"{store.folder} lacks the frames of {len(stale)} clips as they are now, "
+            f"{stale['clip_id'].iloc[0]} among them: run "
+            f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
+        )
+    system = {"store": store.folder.name, "architecture": architecture, "seed": seed}
+    about = system | _settings(corpus, sizes, training)
     finished = folder / "system.json"
     if finished.is_file() and json.loads(finished.read_text()) == about:
         return _read(folder)
@@ -141,11 +147,21 @@ PREDICTION_COLUMNS = [
 ]
 
 
-def collect(models: Path, corpus: Corpus) -> pd.DataFrame:
-    """The predictions of every finished system that was trained on this very clip table."""
+def collect(
+    models: Path, corpus: Corpus, sizes: Sizes = Sizes(), training: Training = Training()
+) -> pd.DataFrame:
+    """The predictions of every finished system of this very clip table and these settings.
+
+    Systems of other settings never stand beside them in one table; what they were padded to
+    changes no number and may differ.
+    """
+    settings = _settings(corpus, sizes, training)
+    settings["training"].pop("max_frames")
     tables = []
     for file in sorted(models.glob("*/*/system.json")):
-        if json.loads(file.read_text())["clips"] == _digest(corpus):
+        about = json.loads(file.read_text())
+        about["training"].pop("max_frames")
+        if settings.items() <= about.items():
             tables.append(pd.read_parquet(file.parent / "predictions.parquet"))
     return pd.concat(tables, ignore_index=True)
 
@@ -170,9 +186,14 @@ class _Emotion:
         self.squared_error = 0.0
 
     def judge(self, rho: float, epoch: int) -> None:
-        """Keep the weights if rho is the best so far; a constant prediction never is."""
+        """Keep the weights if rho is the best so far.
+
+        A constant prediction never is; but where nothing better ever came it is kept, so that
+        the results report it.
+        """
         if rho > self.best_rho:
             self.best_rho, self.best_epoch = rho, epoch
+        if rho == self.best_rho or self.best_rho == -math.inf:
             self.best_weights = copy.deepcopy(self.network.state_dict())
 
 
@@ -287,7 +308,8 @@ def _frame_statistics(store: FeatureStore, clip_ids: Sequence[str]) -> tuple[Ten
         total += frames.sum(axis=0)
         squares += (frames**2).sum(axis=0)
     mean = total / count
-    scale = np.sqrt(np.maximum(squares / count - mean**2, 1e-10))
+    variance = squares / count - mean**2
+    scale = np.sqrt(np.where(variance > 1e-10, variance, 1.0))  # a constant feature stays as it is
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)
 
 
@@ -349,6 +371,19 @@ def _predict_splits(
                 )
             )
     return pd.concat(tables, ignore_index=True)
+
+
+def _settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict:
+    """What decides a network's numbers besides its frames, architecture and seed."""
+    settings = {
+        "clips": _digest(corpus),
+        "emotions": corpus.emotions,
+        "sizes": asdict(sizes),
+        "training": asdict(training),
+        "version": VERSION,
+        "torch": torch.__version__,
+    }
+    return json.loads(json.dumps(settings))  # tuples become lists, as in the file
 
 
 def _read(folder: Path) -> System:

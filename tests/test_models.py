@@ -170,7 +170,7 @@ def test_output_can_start_at_the_mean_share(output):
     torch.testing.assert_close(ffnn(torch.randn(5, 4)), torch.full((5,), 0.2))
 
 
-@pytest.mark.parametrize("wrong", [{"scale": "cube"}, {"output": "tanh"}])
+@pytest.mark.parametrize("wrong", [{"scale": "cube"}, {"output": "tanh"}, {"pool": 0}, {"lstm": 0}])
 def test_unknown_choices_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .*expected"):
         Sizes(**wrong)

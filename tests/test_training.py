@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from emoshare_utils import training
+from emoshare_utils import metrics, training
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.metrics import spearman
 from emoshare_utils.models import ARCHITECTURES, Sizes
 from emoshare_utils.padding import pad
-from emoshare_utils.store import FeatureStore
+from emoshare_utils.store import FeatureStore, StoreError
 from emoshare_utils.training import Training, collect, load_network, train_system
 
 SIZES = Sizes(cnn=(8, 8), lstm=8, ffnn_1=(8,), ffnn_2=(8,))
@@ -216,13 +216,16 @@ def test_shuffled_shares_keep_their_values_and_lose_their_clips(made, tmp_path, 
         assert rho != pytest.approx(spearman(rows["share"], rows["prediction"]))
 
 
-def test_collect_takes_only_systems_of_this_clip_table(made, tmp_path):
+def test_collect_takes_only_systems_of_this_clip_table_and_these_settings(made, tmp_path):
     corpus, store = made
     train(made, tmp_path)
     train(made, tmp_path, architecture=2)
     changed = corpus.clips.assign(Anger=corpus.clips["Anger"] / 2)
     train((corpus.with_clips(changed), store), tmp_path, seed=5)
-    table = collect(tmp_path, corpus)
+    train(made, tmp_path, seed=6, shuffle_shares=True)
+    train(made, tmp_path, seed=7, epochs=2)
+    train(made, tmp_path, architecture=2, max_frames=40)  # changes no number
+    table = collect(tmp_path, corpus, SIZES, QUICK)
     systems = table[["architecture", "seed"]].drop_duplicates().itertuples(index=False)
     assert set(map(tuple, systems)) == {(1, 0), (2, 0)}
     assert list(table.columns) == training.PREDICTION_COLUMNS
@@ -236,3 +239,34 @@ def test_checkpoints_are_safetensors_and_say_what_they_are(made, tmp_path):
     ]
     about = json.loads((folder / "system.json").read_text())
     assert about["training"]["learning_rate"] == QUICK.learning_rate
+
+
+def test_a_network_that_never_had_a_rho_is_reported_not_hidden(made, tmp_path):
+    system = train(made, tmp_path, learning_rate=1e4)  # dead or diverged after its first step
+    results, _ = metrics.results(system.predictions, EMOTIONS, resamples=10)
+    assert system.history["devel_rho"].isna().all()
+    assert results["rho"].isna().all()
+    assert set(results["note"]) <= {"constant prediction", "prediction is not finite"}
+
+
+def test_frames_of_other_audio_are_refused_even_by_a_finished_system(made, tmp_path):
+    corpus, store = made
+    train(made, tmp_path)
+    changed = corpus.with_clips(corpus.clips.assign(audio_checksum="1"))
+    with pytest.raises(StoreError, match="60 clips.*02_embedding_extraction"):
+        train((changed, store), tmp_path)
+
+
+def test_other_emotion_names_are_another_system(made, tmp_path):
+    corpus, store = made
+    train(made, tmp_path)
+    clips = corpus.clips.rename(columns={"Anger": "Wrath"})
+    renamed = Corpus("made", corpus.root, ("Wrath", "Boredom"), clips)
+    system = train((renamed, store), tmp_path)
+    assert set(system.predictions["emotion"]) == {"Wrath", "Boredom"}
+
+
+@pytest.mark.parametrize("name", ["epochs", "patience", "batch_size", "learning_rate"])
+def test_settings_out_of_range_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} = 0: expected more than 0"):
+        Training(**{name: 0})
