@@ -86,12 +86,3 @@ class Run:
     def figures(self) -> Path:
         """The tables and figures."""
         return home() / "figures" / self.name
-
-    def require(self, path: Path, notebook: str) -> Path:
-        """`path` if it is there; else FileNotFoundError names the notebook that makes it."""
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{shown(path)} is not there: run notebooks/{notebook}.ipynb "
-                f"with run = {self.name!r} first"
-            )
-        return path

@@ -148,12 +148,6 @@ class FeatureStore:
         """Compare every clip with its checksum; the shards that are damaged."""
         return [file.stem for file in self._shards() if not self._intact(file)]
 
-    def remove_shard(self, name: str) -> None:
-        """Take a shard out; its clips are missing again."""
-        for ending in (".parquet", ".npy"):  # the index first: it is what makes a shard count
-            (self.folder / f"{name}{ending}").unlink(missing_ok=True)
-        self._forget()
-
     def remove_leftovers(self) -> None:
         """Delete what a killed writer left; only while no other process writes here."""
         for file in self.folder.glob(".shard-*.tmp"):

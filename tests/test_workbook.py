@@ -386,6 +386,3 @@ def test_run_names_and_folders(project):
     assert resolve("../corpus") == project.parent / "corpus"
     assert resolve("/data/corpus") == Path("/data/corpus")
     assert resolve("~/corpus") == Path.home() / "corpus"
-    this = Run("demo")
-    with pytest.raises(FileNotFoundError, match="03_training.ipynb with run = 'demo' first"):
-        this.require(this.predictions, "03_training")
