@@ -386,3 +386,18 @@ def test_run_names_and_folders(project):
     assert resolve("../corpus") == project.parent / "corpus"
     assert resolve("/data/corpus") == Path("/data/corpus")
     assert resolve("~/corpus") == Path.home() / "corpus"
+
+
+def test_a_file_that_a_finished_notebook_leaves_as_it_found_it_is_up_to_date(project):
+    this, inputs = Run("demo"), {"code": "1"}
+    this.notebooks.mkdir(parents=True)
+    (this.notebooks / "01_data.ipynb").touch()
+    manifest = this.folder / "manifest.json"
+    with ledger.Ledger(this).recording("01_data", inputs):
+        manifest.write_text("made")
+    manifest.write_text("made again by another run of the same corpus")
+    assert "manifest.json is gone or changed" in ledger.Ledger(this).outdated("01_data", inputs)
+    with ledger.Ledger(this).recording("01_data", inputs):
+        pass  # finds its part done
+    record = ledger.Ledger(this)
+    assert not record.outdated("01_data", record.given["01_data"])
