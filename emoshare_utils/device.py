@@ -9,7 +9,7 @@ import torch
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """ "cuda", "cuda:1", "cpu", or "auto" for a GPU where there is one.
+    """The device called cpu, cuda or cuda:N; auto is a GPU where there is one, else the CPU.
 
     Raises:
         ValueError: a GPU was asked for and there is none, or the name is unknown.

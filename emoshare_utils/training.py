@@ -26,7 +26,7 @@ from emoshare_utils.progress import track
 from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
-PIECES = 2
+PIECES = 2  # a batch is cut by length, so that short clips are not padded to the longest
 EVALUATION_BATCH = 32
 FEW_SHAPES = 64  # frames; batches of few different lengths let a CPU reuse its compiled kernels
 
