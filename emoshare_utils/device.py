@@ -30,6 +30,41 @@ def choose_device(device: str = "auto") -> torch.device:
     return chosen
 
 
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """What to compute in: float32 or bfloat16, by name; auto prints what it takes, and why.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if precision == "auto":
+        fast = multiplies_bfloat16(device)
+        precision = "bfloat16" if fast else "float32"
+        reason = "multiplies" if fast else "does not multiply"
+        print(f"precision = auto takes {precision}: this {device.type} {reason} bfloat16 natively")
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision = {precision!r}: expected float32, bfloat16 or auto")
+    return getattr(torch, precision)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16 matrix products."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = torch.cpu.get_capabilities()
+    return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums are then taken in the same order on every machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @contextmanager
 def one_worker_a_core() -> Iterator[Executor]:
     """Workers that compute with one thread each.
@@ -38,8 +73,9 @@ def one_worker_a_core() -> Iterator[Executor]:
     and far sooner on a machine that has other work too.
     """
     threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "worker", torch.set_num_threads, (1,))
     try:
-        with ThreadPoolExecutor(threads, "worker", torch.set_num_threads, (1,)) as pool:
-            yield pool
+        yield pool
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

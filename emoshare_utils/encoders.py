@@ -1,12 +1,17 @@
 """Samples -> (L, W) frames: the paper's four encoders, any other from Hugging Face, or acoustics.
 
-One clip at a time, float32, `last_hidden_state`. An n-sample clip has floor((n - 400) / 320) + 1
-frames, the paper's 398 for its longest one (section 2.1).
+Unless another layer or precision is asked for, frames are the `last_hidden_state`, in float32. An
+n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its longest one (section
+2.1).
 """
 
+import json
+import re
 import zlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +21,19 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from emoshare_utils import acoustic, audio
-from emoshare_utils.device import choose_device
+from emoshare_utils.device import choose_device, choose_precision, one_thread
 from emoshare_utils.paths import home
+from emoshare_utils.speech_encoder import Batch, SpeechEncoder, normalised, supports
 
-VERSION = 1  # raise it when the frames of a clip change
+VERSION = 2  # raise it when the frames of a clip change
 HOP = 320  # samples: 20 ms
 TRAINING_ONLY = {"masked_spec_embed"}  # a weight that frames do not depend on
-NORMALISE_EPSILON = 1e-7  # as the encoders' own feature extractor
+ABOUT = {"_name_or_path", "transformers_version", "architectures", "dtype"}  # nor these settings
+POOLED = "pooled"
 
 
 class EncoderError(RuntimeError):
-    """An encoder that cannot be loaded or is none for speech."""
+    """An encoder that cannot be loaded, is none for speech, or has no such layer."""
 
 
 @dataclass(frozen=True)
@@ -69,67 +76,123 @@ UNTRAINED = {  # two front ends of the paper's models at about 2 M parameters, w
 
 @dataclass(frozen=True)
 class Encoder:
-    """What turns the samples of one clip into frames.
+    """What turns samples into frames.
 
     Attributes:
-        name: as the user gave it, such as "fbank", "hubert-large" or "org/model".
+        name: as the user gave it, such as "fbank", "hubert-large", "hubert-large@6" or "org/model".
         width: W, the size of a frame.
         settings: everything that changes the numbers; names the feature store.
-        frames: samples (n,) float32 at 16 kHz -> frames (L, W) float32.
+        device: where it computes.
+        request: the arguments of `load_encoder` that make it anew in another process.
+        encode: the samples of N clips, each (n_i,) float32 at 16 kHz -> their frames, each
+            (L_i, W) float32. A clip's frames do not depend on the others.
     """
 
     name: str
     width: int
     settings: dict
-    frames: Callable[[np.ndarray], np.ndarray]
+    device: torch.device
+    request: dict
+    encode: Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+    def frames(self, samples: np.ndarray) -> np.ndarray:
+        """The frames (L, W) of one clip, samples (n,) float32 at 16 kHz."""
+        (frames,) = self.encode([samples])
+        return frames
 
 
-def load_encoder(name: str, device: str = "auto", normalise: bool | None = None) -> Encoder:
+def load_encoder(
+    name: str, device: str = "auto", normalise: bool | None = None, precision: str = "float32"
+) -> Encoder:
     """The encoder called `name`.
 
     Args:
         name: fbank, mfcc, spectrogram; wav2vec2-base, wav2vec2-large, hubert-base,
             hubert-large; untrained-wav2vec2, untrained-hubert; or any Hugging Face id of, or
-            local folder with, an encoder that reads samples.
+            local folder with, an encoder that reads samples. "@6" behind it asks for layer 6 (0
+            is what enters the transformer, the last number is the `last_hidden_state`);
+            "@pooled" for the mean over time of every layer, (layers + 1, W) for each clip.
         device: "auto", "cpu", "cuda", "cuda:N".
         normalise: zero mean and unit variance for each clip; None: as the paper's authors fed
             that encoder, or as its feature extractor says.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the device multiplies it in
+            hardware; it says what it took.
 
     Raises:
-        EncoderError: it cannot be loaded; the message has the cause and what to do.
-        ValueError: no such device.
+        EncoderError: it cannot be loaded or has no such layer; the message has the cause and
+            what to do.
+        ValueError: no such device or precision.
     """
     chosen = choose_device(device)
-    if name in acoustic.ACOUSTIC:
-        return _acoustic(name)
-    model, normalise, revision = _load_model(name, normalise)
-    network = SpeechEncoder(model, normalise).to(chosen).eval()
+    model_name, layer = split_layer(name)
+    request = {"name": name, "device": device, "normalise": normalise, "precision": precision}
+    if model_name in acoustic.ACOUSTIC:
+        if layer is not None:
+            raise EncoderError(f"encoder {name!r}: {model_name} has no layers, so leave '@' out")
+        return _acoustic(name, chosen, request)
+    dtype = choose_precision(precision, chosen)
+    model, normalise, revision = _load_model(model_name, normalise)
+    n_layers = model.config.num_hidden_layers
+    if layer not in (None, POOLED) and layer > n_layers:
+        raise EncoderError(f"encoder {name!r}: {model_name} has the layers 0 to {n_layers}")
+    model = model.to(chosen).eval().requires_grad_(False)
+    with one_thread():  # as the workers that use it: a CPU lays out weights for its threads
+        network = (SpeechEncoder if supports(model) else ClipByClip)(model, normalise, dtype)
     settings = {
-        "encoder": name,
+        "encoder": model_name,
         "revision": revision,
-        "layer": "last_hidden_state",
+        "layer": "last_hidden_state" if layer is None else layer,
         "normalise": normalise,
-        "precision": "float32",
+        "precision": str(dtype).removeprefix("torch."),
         "version": [VERSION, audio.VERSION],
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    return Encoder(name, model.config.hidden_size, settings, _run(network))
+    request["precision"] = settings["precision"]
+    encode = _encode(network, layer)
+    return Encoder(name, model.config.hidden_size, settings, chosen, request, encode)
 
 
-class SpeechEncoder(nn.Module):
-    """A frozen wav2vec2 / HuBERT: `forward` maps the samples (n,) of one clip to frames (L, W)."""
+def split_layer(name: str) -> tuple[str, int | str | None]:
+    """ "hubert-base@6" -> ("hubert-base", 6); the layer is a number, "pooled" or None."""
+    asked = re.fullmatch(rf"(.+)@(\d+|{POOLED})", name)
+    if not asked:
+        return name, None
+    model, layer = asked.groups()
+    return model, layer if layer == POOLED else int(layer)
 
-    def __init__(self, model: nn.Module, normalise: bool) -> None:
+
+def precision_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
+    """The relative error of the encoder's frames, against the same encoder in float32.
+
+    Root of the summed squared differences over all `clips`, over that of the float32 frames.
+    """
+    exact = load_encoder(**encoder.request | {"precision": "float32"}).encode(clips)
+    pairs = list(zip(encoder.encode(clips), exact))
+    difference = sum(np.square(ours - frames).sum() for ours, frames in pairs)
+    return float(np.sqrt(difference / sum(np.square(frames).sum() for _, frames in pairs)))
+
+
+class ClipByClip(nn.Module):
+    """A model that `SpeechEncoder` does not know, run by its own code on one clip at a time."""
+
+    def __init__(self, model: nn.Module, normalise: bool, dtype: torch.dtype) -> None:
         super().__init__()
-        self.model = model.requires_grad_(False)
+        self.model = model.to(dtype)
         self.normalise = normalise
 
-    def forward(self, samples: Tensor) -> Tensor:
+    def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, Batch]]:
+        states = [self._states(clip) for clip in clips]
+        batch = Batch([len(clip[-1]) for clip in states], self.model.device, side_by_side=False)
+        for layer in zip(*states):
+            yield torch.cat(layer), batch
+
+    def _states(self, samples: Tensor) -> list[Tensor]:
         if self.normalise:
-            samples = samples - samples.mean()
-            samples = samples / (samples.var(correction=0) + NORMALISE_EPSILON).sqrt()
-        return self.model(samples[None]).last_hidden_state[0]
+            samples = normalised(samples)
+        samples = samples[None].to(self.model.device, self.model.dtype)
+        out = self.model(samples, output_hidden_states=True)
+        return [*(state[0] for state in out.hidden_states[:-1]), out.last_hidden_state[0]]
 
 
 def n_frames(name: str, n_samples: int) -> int:
@@ -155,19 +218,30 @@ def max_frames(padding: str | int, name: str) -> int | None:
     raise ValueError(f"padding = {padding!r}: expected 'batch', 'paper' or a number of frames")
 
 
-def _run(network: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    buffers = [*network.parameters(), *network.buffers()]
-    device = buffers[0].device
-
+def _encode(
+    network: nn.Module, layer: int | str | None
+) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     @torch.inference_mode()
-    def frames(samples: np.ndarray) -> np.ndarray:
-        return network(torch.from_numpy(samples).to(device)).float().cpu().numpy()
+    def encode(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        for samples in clips:
+            if len(samples) < audio.MIN_SAMPLES:
+                raise ValueError(f"{len(samples)} samples: at least {audio.MIN_SAMPLES} are needed")
+        states = network([torch.from_numpy(samples) for samples in clips])
+        if layer == POOLED:
+            means = [torch.stack(_means(state, batch)) for state, batch in states]
+            return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
+        state, batch = deque(states, 1).pop() if layer is None else next(islice(states, layer, None))
+        return [clip.numpy() for clip in state.float().cpu().split(batch.lengths)]
 
-    return frames
+    return encode
 
 
-def _acoustic(name: str) -> Encoder:
-    network = acoustic.ACOUSTIC[name]().eval()
+def _means(state: Tensor, batch: Batch) -> list[Tensor]:
+    return [clip.float().mean(0) for clip in state.split(batch.lengths)]
+
+
+def _acoustic(name: str, device: torch.device, request: dict) -> Encoder:
+    network = acoustic.ACOUSTIC[name]().eval().to(device)
     settings = {
         "encoder": name,
         "window": acoustic.WINDOW,
@@ -178,7 +252,12 @@ def _acoustic(name: str) -> Encoder:
         "version": [acoustic.VERSION, audio.VERSION],
         "torch": torch.__version__,
     }
-    return Encoder(name, network.width, settings, _run(network))
+
+    @torch.inference_mode()
+    def encode(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [network(torch.from_numpy(samples).to(device)).cpu().numpy() for samples in clips]
+
+    return Encoder(name, network.width, settings, device, request, encode)
 
 
 def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
@@ -226,8 +305,9 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
 
 
 def _checksum(model: nn.Module) -> str:
-    """What tells the weights of a local folder from others: CRC-32 of them all."""
-    checksum = 0
+    """What tells a local folder from others: CRC-32 of its configuration and all its weights."""
+    config = {key: value for key, value in model.config.to_dict().items() if key not in ABOUT}
+    checksum = zlib.crc32(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in model.state_dict().items():
         if name not in TRAINING_ONLY:
             checksum = zlib.crc32(tensor.numpy().tobytes(), checksum)

@@ -3,20 +3,26 @@
 One folder an encoder and setting:
 
     settings.json           everything that changes the numbers; its digest is in the folder's name
+    plan.parquet            which clips each shard holds, finished or not
     shard-00000.npy         (sum of L, W) float16: the frames of about 500 clips, end to end
     shard-00000.parquet     one row a clip: clip_id, audio_checksum, shard, offset, length, checksum
 
-A shard counts once its .parquet is there, which is written last. Both files are written under a
-temporary name, synced and renamed.
+A shard counts once its .parquet is there, which is written last. Every file is written under a
+temporary name, synced and renamed. The plan is made before the first frame, so a run that was
+stopped goes on with the same shards, and a damaged shard is made again as it was.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
+import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +32,7 @@ import pandas as pd
 
 SHARD_CLIPS = 500
 INDEX_COLUMNS = ["clip_id", "audio_checksum", "shard", "offset", "length", "checksum"]
+PLAN_COLUMNS = ["clip_id", "audio_checksum", "shard"]
 
 
 def slug(name: str) -> str:
@@ -40,7 +47,7 @@ def slug(name: str) -> str:
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under `path` whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -51,8 +58,23 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed `atomic` left; only while no other process writes in `folder`."""
+    with _writing(folder):
+        for file in folder.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
+
+
 class StoreError(RuntimeError):
-    """A feature store that lacks a clip or is damaged; the message names the file."""
+    """A feature store that lacks a clip, is damaged or cannot be written; it names the file."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard to make: its name, and the rows of the clip table that it holds, longest first."""
+
+    name: str
+    clips: pd.DataFrame
 
 
 class FeatureStore:
@@ -75,10 +97,11 @@ class FeatureStore:
         content = json.dumps(settings | {"width": width}, indent=2, sort_keys=True) + "\n"
         digest = hashlib.sha256(content.encode()).hexdigest()[:10]
         folder = features / f"{slug(encoder)}-{digest}"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "settings.json").is_file():
-            with atomic(folder / "settings.json") as file:
-                file.write(content.encode())
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / "settings.json").is_file():
+                with atomic(folder / "settings.json") as file:
+                    file.write(content.encode())
         return cls(folder)
 
     @cached_property
@@ -93,6 +116,51 @@ class FeatureStore:
         stored = clips["clip_id"].map(self.index["audio_checksum"])
         return clips[stored.isna() | (stored != clips["audio_checksum"])]
 
+    def plan(self, clips: pd.DataFrame, shard_clips: int = SHARD_CLIPS) -> list[Shard]:
+        """The shards still to make so that every one of `clips` is here.
+
+        New clips are dealt out by length, so that shards hold about the same number of clips and
+        seconds of audio. Only one process may plan at a time.
+        """
+        missing = self.missing(clips)
+        plan = self._read_plan()
+        if not self._pending(plan).equals(_pairs(missing)):
+            plan = self._plan_anew(plan, missing, shard_clips)
+        rows = missing.set_index("clip_id", drop=False)
+        pending = plan[plan["clip_id"].isin(missing["clip_id"]) & ~plan["shard"].isin(self._names)]
+        return [
+            Shard(name, rows.loc[members["clip_id"]].reset_index(drop=True))
+            for name, members in pending.groupby("shard")
+        ]
+
+    def _plan_anew(
+        self, plan: pd.DataFrame, missing: pd.DataFrame, shard_clips: int
+    ) -> pd.DataFrame:
+        finished = plan[plan["shard"].isin(self._names)]
+        first = 1 + max((int(name[6:]) for name in self._names), default=-1)
+        longest_first = missing.sort_values(["duration_s", "clip_id"], ascending=[False, True])
+        n_shards = -(-len(missing) // shard_clips)
+        back_and_forth = [*range(n_shards), *reversed(range(n_shards))]
+        dealt = np.resize(np.array(back_and_forth, int), len(missing))
+        new = longest_first[["clip_id", "audio_checksum"]].assign(
+            shard=[f"shard-{first + number:05d}" for number in dealt]
+        )
+        plan = pd.concat([finished, new], ignore_index=True)[PLAN_COLUMNS]
+        with _writing(self.folder), atomic(self.folder / "plan.parquet") as file:
+            plan.to_parquet(file, index=False, write_page_checksum=True)
+        return plan
+
+    def _read_plan(self) -> pd.DataFrame:
+        """The plan; an empty one where there is none, or none that can be read."""
+        try:
+            file = self.folder / "plan.parquet"
+            return pd.read_parquet(file, page_checksum_verification=True)[PLAN_COLUMNS]
+        except Exception:  # lost or damaged: finished shards count all the same
+            return pd.DataFrame(columns=PLAN_COLUMNS, dtype=str)
+
+    def _pending(self, plan: pd.DataFrame) -> pd.DataFrame:
+        return _pairs(plan[~plan["shard"].isin(self._names)])
+
     def lengths(self, clip_ids: Sequence[str]) -> np.ndarray:
         """Frames of each clip, (N,) int64; StoreError names the clips that are not here."""
         absent = [clip for clip in clip_ids if clip not in self.index.index]
@@ -104,29 +172,29 @@ class FeatureStore:
         return self.index.loc[list(clip_ids), "length"].to_numpy(np.int64)
 
     def frames(self, clip_id: str) -> np.ndarray:
-        """The frames of a clip, (L, W) float16; StoreError names a damaged shard."""
-        shard, offset, length = self._places[clip_id]
-        return self._shard(shard)[offset : offset + length]
+        """The frames of a clip, (L, W) float16; StoreError names a damaged shard.
 
-    def write_shard(self, clips: pd.DataFrame, frames: list[np.ndarray]) -> None:
-        """Append one shard: `frames[i]`, (L_i, W), belongs to the i-th of `clips`.
+        They are compared with their checksum the first time.
+        """
+        shard, offset, length, checksum = self._places[clip_id]
+        frames = self._shard(shard)[offset : offset + length]
+        if clip_id not in self._compared:
+            if _checksum(frames) != checksum:
+                raise _damaged(self.folder / f"{shard}.npy", f"clip {clip_id} has changed")
+            self._compared.add(clip_id)
+        return frames
+
+    def write_shard(self, name: str, clips: pd.DataFrame, frames: Sequence[np.ndarray]) -> None:
+        """Write a shard: `frames[i]`, (L_i, W), belongs to the i-th of `clips`.
 
         Raises:
-            StoreError: a frame is not finite in float16, or has another width.
+            StoreError: a frame is not finite in float16 or has another width, or the folder
+                cannot be written.
         """
-        stored = []
-        for clip_id, clip_frames in zip(clips["clip_id"], frames):
-            with np.errstate(over="ignore"):
-                stored.append(np.ascontiguousarray(clip_frames, dtype=np.float16))
-            if stored[-1].ndim != 2 or stored[-1].shape[1] != self.width:
-                raise StoreError(
-                    f"clip {clip_id}: frames of shape {stored[-1].shape}, "
-                    f"expected (L, {self.width})"
-                )
-            if not np.isfinite(stored[-1]).all():
-                raise StoreError(f"clip {clip_id}: frames are not finite in float16")
-        number = 1 + max((int(file.stem[6:]) for file in self._shards()), default=-1)
-        name = f"shard-{number:05d}"
+        stored = [
+            self._checked(clip_id, clip_frames)
+            for clip_id, clip_frames in zip(clips["clip_id"], frames, strict=True)
+        ]
         lengths = [len(clip_frames) for clip_frames in stored]
         index = pd.DataFrame(
             {
@@ -138,25 +206,56 @@ class FeatureStore:
                 "checksum": [_checksum(clip_frames) for clip_frames in stored],
             }
         )
-        with atomic(self.folder / f"{name}.npy") as file:
-            np.save(file, np.concatenate(stored))
-        with atomic(self.folder / f"{name}.parquet") as file:
-            index.to_parquet(file, index=False, write_page_checksum=True)
-        self._forget()
+        header = {"descr": "<f2", "fortran_order": False, "shape": (sum(lengths), self.width)}
+        with _writing(self.folder):
+            with atomic(self.folder / f"{name}.npy") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for clip_frames in stored:
+                    file.write(clip_frames.data)
+            with atomic(self.folder / f"{name}.parquet") as file:
+                index.to_parquet(file, index=False, write_page_checksum=True)
+        self.forget()
+
+    def _checked(self, clip_id: str, frames: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(frames, dtype=np.float16)
+        if stored.ndim != 2 or stored.shape[1] != self.width:
+            raise StoreError(
+                f"clip {clip_id}: frames of shape {stored.shape}, expected (L, {self.width})"
+            )
+        if not np.isfinite(stored).all():
+            raise StoreError(f"clip {clip_id}: frames are not finite in float16")
+        return stored
 
     def verify(self) -> list[str]:
-        """Compare every clip with its checksum; the shards that are damaged."""
+        """Compare every clip with its checksum; the names of the shards that are damaged."""
         return [file.stem for file in self._shards() if not self._intact(file)]
 
-    def remove_leftovers(self) -> None:
-        """Delete what a killed writer left; only while no other process writes here."""
-        for file in self.folder.glob(".shard-*.tmp"):
-            file.unlink()
+    def discard(self, name: str) -> None:
+        """Delete a shard, so that it is missing."""
+        with _writing(self.folder):
+            (self.folder / f"{name}.parquet").unlink(missing_ok=True)
+            (self.folder / f"{name}.npy").unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at the disk again: another process may have written shards."""
+        for name in ("index", "_places", "_names", "_compared"):
+            self.__dict__.pop(name, None)
+        self._shard.cache_clear()
 
     @cached_property
-    def _places(self) -> dict[str, tuple[str, int, int]]:
-        rows = self.index[["shard", "offset", "length"]].itertuples()
-        return {clip: (shard, offset, length) for clip, shard, offset, length in rows}
+    def _places(self) -> dict[str, tuple[str, int, int, str]]:
+        rows = self.index[["shard", "offset", "length", "checksum"]].itertuples()
+        return {clip: tuple(place) for clip, *place in rows}
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {file.stem for file in self._shards()}
+
+    @cached_property
+    def _compared(self) -> set[str]:
+        return set()
 
     @lru_cache(maxsize=256)  # noqa: B019  (a store lives as long as its maps)
     def _shard(self, name: str) -> np.ndarray:
@@ -175,11 +274,6 @@ class FeatureStore:
     def _shards(self) -> list[Path]:
         return sorted(self.folder.glob("shard-*.parquet"))
 
-    def _forget(self) -> None:
-        for name in ("index", "_places"):
-            self.__dict__.pop(name, None)
-        self._shard.cache_clear()
-
 
 def _checksum(frames: np.ndarray) -> str:
     return f"{zlib.crc32(np.ascontiguousarray(frames)):08x}"
@@ -195,7 +289,38 @@ def _named_if_damaged(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever damage makes numpy and pyarrow raise
+        raise _damaged(file, str(error)) from error
+
+
+def _damaged(file: Path, cause: str) -> StoreError:
+    return StoreError(
+        f"{file} is damaged ({cause}): run notebooks/02_embedding_extraction.ipynb again, which "
+        "makes this shard anew"
+    )
+
+
+def _pairs(clips: pd.DataFrame) -> pd.DataFrame:
+    """clip_id and audio_checksum, in an order of their own."""
+    return clips[PLAN_COLUMNS[:2]].astype(str).sort_values("clip_id", ignore_index=True)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what to do where the disk is full or the folder is not to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = f"make room ({_free_gb(folder):.1f} GB are free)"
+        else:
+            advice = "make it writable, or set another run"
         raise StoreError(
-            f"{file} is damaged ({error}): delete {file.stem}.npy and {file.stem}.parquet, then "
-            "run notebooks/02_embedding_extraction.ipynb again"
+            f"{folder} cannot be written ({error.strerror or error}): {advice}, then run the same "
+            "again. Finished shards are kept"
         ) from error
+
+
+def _free_gb(folder: Path) -> float:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1e9

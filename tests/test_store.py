@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
+from emoshare_utils.store import FeatureStore, StoreError, atomic, remove_leftovers, slug
 
 WIDTH = 6
 
 
-def clips(*names: str, checksum: str = "00000000") -> pd.DataFrame:
-    return pd.DataFrame({"clip_id": names, "audio_checksum": checksum})
+def clips(*names: str, checksum: str = "00000000", duration_s: float = 1.0) -> pd.DataFrame:
+    columns = {"clip_id": names, "audio_checksum": checksum, "duration_s": duration_s}
+    return pd.DataFrame(columns)
 
 
 def frames(*lengths: int, seed: int = 0) -> list[np.ndarray]:
@@ -24,8 +25,8 @@ def frames(*lengths: int, seed: int = 0) -> list[np.ndarray]:
 def store(tmp_path) -> FeatureStore:
     """Two shards: a, b, c and d, e."""
     store = FeatureStore.create(tmp_path, "org/model", WIDTH, {"layer": "last"})
-    store.write_shard(clips("a", "b", "c"), frames(3, 1, 5))
-    store.write_shard(clips("d", "e"), frames(2, 4, seed=1))
+    store.write_shard("shard-00000", clips("a", "b", "c"), frames(3, 1, 5))
+    store.write_shard("shard-00001", clips("d", "e"), frames(2, 4, seed=1))
     return store
 
 
@@ -88,7 +89,7 @@ def test_missing_clips_are_those_not_stored_or_changed_since(store):
 
 
 def test_a_clip_written_again_replaces_the_old_one(store):
-    store.write_shard(clips("b", checksum="11111111"), frames(7, seed=2))
+    store.write_shard("shard-00002", clips("b", checksum="11111111"), frames(7, seed=2))
     for reader in (store, FeatureStore(store.folder)):
         assert reader.lengths(["b"]) == [7]
         np.testing.assert_array_equal(reader.frames("b"), frames(7, seed=2)[0].astype(np.float16))
@@ -104,14 +105,14 @@ def test_frames_that_are_not_finite_in_float16_are_refused(store, value):
     bad = frames(3, 4)
     bad[1][2, 1] = value
     with pytest.raises(StoreError, match="clip g: frames are not finite in float16"):
-        store.write_shard(clips("f", "g"), bad)
+        store.write_shard("shard-00002", clips("f", "g"), bad)
     assert len(FeatureStore(store.folder).index) == 5
 
 
 @pytest.mark.parametrize("shape", [(3, WIDTH + 1), (3,)])
 def test_frames_of_another_width_are_refused(store, shape):
     with pytest.raises(StoreError, match=rf"clip f: frames of shape .*, expected \(L, {WIDTH}\)"):
-        store.write_shard(clips("f"), [np.zeros(shape, np.float32)])
+        store.write_shard("shard-00002", clips("f"), [np.zeros(shape, np.float32)])
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -135,7 +136,7 @@ def test_a_shard_without_its_index_does_not_count_and_is_written_over(store):
     (store.folder / "shard-00001.npy").write_bytes(whole[:100])
     store = FeatureStore(store.folder)
     assert store.missing(clips("a", "b", "c", "d", "e"))["clip_id"].tolist() == ["d", "e"]
-    store.write_shard(clips("d", "e"), frames(2, 4, seed=1))
+    store.write_shard("shard-00001", clips("d", "e"), frames(2, 4, seed=1))
     assert (store.folder / "shard-00001.npy").read_bytes() == whole
     assert store.verify() == []
 
@@ -147,7 +148,7 @@ def test_leftovers_do_not_count_and_are_removed(store):
     store = FeatureStore(store.folder)
     pd.testing.assert_frame_equal(store.index, before)
     assert store.verify() == []
-    store.remove_leftovers()
+    remove_leftovers(store.folder)
     assert not list(store.folder.glob("*.tmp"))
     assert len(list(store.folder.iterdir())) == 5
 
@@ -157,7 +158,7 @@ def test_a_removed_shards_clips_are_missing_again(store):
         (store.folder / f"shard-00000{ending}").unlink()
     store = FeatureStore(store.folder)
     assert store.missing(clips("a", "b", "c", "d", "e"))["clip_id"].tolist() == ["a", "b", "c"]
-    store.write_shard(clips("a", "b", "c"), frames(3, 1, 5))
+    store.write_shard("shard-00000", clips("a", "b", "c"), frames(3, 1, 5))
     assert store.missing(clips("a", "b", "c", "d", "e")).empty
     np.testing.assert_array_equal(store.frames("c"), frames(3, 1, 5)[2].astype(np.float16))
     assert store.verify() == []
@@ -202,8 +203,6 @@ def test_damage_is_named_or_harmless(store, ending):
 def test_reading_a_damaged_shard_names_it_and_what_to_do(store, ending):
     file = store.folder / f"shard-00000.{ending}"
     file.write_bytes(file.read_bytes()[:100])
-    message = (
-        rf"shard-00000\.{ending} is damaged .*: delete .*run notebooks/02_embedding_extraction"
-    )
+    message = rf"shard-00000\.{ending} is damaged .*: run notebooks/02_embedding_extraction"
     with pytest.raises(StoreError, match=message):
         FeatureStore(store.folder).frames("a")

@@ -1,0 +1,144 @@
+"""Extraction over a Dask cluster: one task a shard, all into the same store.
+
+Workers are the user's own (`dask worker`, dask-jobqueue, dask-kubernetes, dask-cuda) or N local
+processes. They read the corpus and write the store by the same paths, so the folders must be on a
+file system that all of them share.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from emoshare_utils.corpus import Corpus
+from emoshare_utils.encoders import Encoder, load_encoder
+from emoshare_utils.extract import fill
+from emoshare_utils.store import FeatureStore, Shard
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_S = 30  # to wait for a scheduler, and for its first worker
+RETRIES = 3  # how often a shard may lose its worker
+
+
+class ClusterError(RuntimeError):
+    """A scheduler that cannot be reached, or workers that cannot do the work."""
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator["Client"]:
+    """A client of `scheduler`: an address such as tcp://10.0.0.1:8786, or local:N.
+
+    Raises:
+        ClusterError: Dask is not installed, the scheduler is not there, or it has no workers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ClusterError(
+            f"scheduler = {scheduler!r} needs Dask: pip install 'emoshare-utils[cluster]'"
+        ) from error
+    name, _, number = scheduler.partition(":")
+    if name == "local":
+        if not number.isdecimal() or not int(number):
+            raise ClusterError(f"scheduler = {scheduler!r}: expected local:N, as local:4")
+        workers = {"n_workers": int(number), "threads_per_worker": 1}
+        with LocalCluster(**workers, dashboard_address=None) as cluster, Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"scheduler = {scheduler!r} cannot be reached ({error}): expected an address as "
+            "tcp://10.0.0.1:8786, or local:N"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        except TimeoutError as error:
+            raise ClusterError(f"scheduler {scheduler} has no workers: start some first") from error
+        yield client
+
+
+def fill_over_cluster(
+    corpus: Corpus, encoder: Encoder, store: FeatureStore, shards: list[Shard], scheduler: str
+) -> Iterator[tuple[int, float]]:
+    """Make `shards` on the workers of `scheduler`; yields (clips, seconds of audio) after each.
+
+    A worker that dies costs the shard it was making, which another one then makes.
+
+    Raises:
+        ClusterError: the scheduler or its workers cannot do it.
+        CorpusError, StoreError: as a worker met them.
+    """
+    if not shards:
+        return
+    with connected(scheduler) as client:
+        from distributed import KilledWorker, as_completed
+
+        futures = [
+            client.submit(
+                _make,
+                corpus.with_clips(shard.clips),
+                shard.name,
+                encoder.request,
+                encoder.settings,
+                store.folder,
+                pure=False,
+            )
+            for shard in shards
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except KilledWorker as error:
+            raise ClusterError(
+                f"workers of {scheduler} died one after the other at the same shard ({error}): "
+                "look at their logs (out of memory?). Finished shards are kept"
+            ) from error
+        finally:
+            client.cancel(futures)
+
+
+def _make(
+    corpus: Corpus, name: str, request: dict, settings: dict, folder: Path
+) -> tuple[int, float]:
+    """One shard, on a worker: encode its clips and write it."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    encoder = _loaded(**request | {"device": _device(request["device"], worker.name)})
+    if encoder.settings != settings:
+        others = {key for key in settings if encoder.settings.get(key) != settings[key]}
+        raise ClusterError(
+            f"worker {worker.address} would make other frames than this process: its "
+            + ", ".join(f"{key} is {encoder.settings.get(key)}" for key in sorted(others))
+            + ", not "
+            + ", ".join(str(settings[key]) for key in sorted(others))
+        )
+    if not folder.is_dir():
+        raise ClusterError(
+            f"worker {worker.address} does not see {folder}: runs/ and the corpus must be on a "
+            "file system that all workers share"
+        )
+    store, shard = FeatureStore(folder), Shard(name, corpus.clips)
+    made = list(fill(corpus, encoder, store, [shard], workers=1))
+    return sum(clips for clips, _ in made), sum(seconds for _, seconds in made)
+
+
+def _device(device: str, worker: object) -> str:
+    """Local workers share out the GPUs that they see; others are given theirs from outside."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device in ("auto", "cuda") and gpus and isinstance(worker, int):
+        return f"cuda:{worker % gpus}"
+    return device
+
+
+@lru_cache(maxsize=2)
+def _loaded(**request) -> Encoder:
+    return load_encoder(**request)

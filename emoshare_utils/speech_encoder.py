@@ -1,0 +1,418 @@
+"""wav2vec2, HuBERT and WavLM over many clips at once, each clip as if it were alone.
+
+The frames of all clips lie end to end, (sum of L, W). What works on one frame (linear maps,
+LayerNorm, GELU) runs over all of them in one matrix product; what looks along time (the front
+end, the positional convolution, attention) runs within each clip. No frame ever meets padding, so
+a clip's frames do not depend on what it is batched with.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHUNK = 128  # frames of a clip that pass a CPU's front end together: they stay in its cache
+LONG = 1024  # frames beyond which a CPU never holds all (L, L) attention weights of a head
+ROWS = 512  # frames that a CPU's weights are laid out for
+NORMALISE_EPSILON = 1e-7  # as the encoders' own feature extractor
+
+
+def supports(model: nn.Module) -> bool:
+    """Whether `SpeechEncoder` has every part that this Hugging Face model has."""
+    config = model.config
+    return (
+        config.model_type in ("wav2vec2", "hubert", "wavlm")
+        and config.feat_extract_activation == config.hidden_act == "gelu"
+        and not getattr(config, "conv_pos_batch_norm", False)
+        and not getattr(config, "add_adapter", False)
+        and getattr(config, "adapter_attn_dim", None) is None
+    )
+
+
+class SpeechEncoder(nn.Module):
+    """A frozen Hugging Face speech encoder, laid out for speed on one device in one precision.
+
+    `forward` maps N clips, the samples (n_i,) of each, to the hidden states (sum of L_i, W) of
+    layer 0 (what enters the transformer), layer 1, ... and the last, one after the other, so that
+    who needs a middle layer stops there. The last is the model's `last_hidden_state`: where
+    LayerNorm comes first in every layer (HuBERT-large), the final LayerNorm belongs to it.
+
+    Args:
+        model: the Hugging Face model, on the device to compute on.
+        normalise: give the samples of each clip zero mean and unit variance.
+        dtype: float32 or bfloat16.
+        side_by_side: how to look along time: one clip after the other (False: a CPU), or all
+            clips at once, side by side under a mask (True: a GPU). None: what suits the device.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        normalise: bool,
+        dtype: torch.dtype,
+        side_by_side: bool | None = None,
+    ) -> None:
+        super().__init__()
+        encoder, projection = model.encoder, model.feature_projection
+        here = {"device": model.device, "dtype": dtype}
+        self.normalise = normalise
+        self.front_end = FrontEnd(model.feature_extractor, **here)
+        self.front_end.side_by_side = (
+            model.device.type != "cpu" if side_by_side is None else side_by_side
+        )
+        self.feature_norm = norm(getattr(projection, "layer_norm", None), **here)
+        self.projection = Dense(projection.projection, **here)
+        self.positions = Positions(encoder.pos_conv_embed.conv, **here)
+        self.layer_norm = norm(encoder.layer_norm, **here)
+        self.norm_first: bool = model.config.do_stable_layer_norm
+        layer = NormFirstLayer if self.norm_first else Layer
+        self.layers = nn.ModuleList(layer(old, **here) for old in encoder.layers)
+        self.relative = getattr(encoder.layers[0].attention, "compute_bias", None)  # WavLM
+
+    def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, "Batch"]]:
+        if self.normalise:
+            clips = [normalised(clip) for clip in clips]
+        features, batch = self.front_end(clips)
+        batch.relative = self.relative
+        x = self.projection(self.feature_norm(features))
+        x = x + self.positions(x, batch)
+        if not self.norm_first:
+            x = self.layer_norm(x)
+        for layer in self.layers:
+            yield x, batch
+            x = layer(x, batch)
+        yield (self.layer_norm(x) if self.norm_first else x), batch
+
+
+class Batch:
+    """Where the clips of a batch lie: end to end (sum of L, W), or side by side (N, max L, W)."""
+
+    def __init__(self, lengths: list[int], device: torch.device, side_by_side: bool) -> None:
+        self.lengths = lengths
+        self.device = device
+        self.side_by_side = side_by_side  # how to look along time
+        self.relative = None
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(sum of L, ...) -> (N, max L, ...), zero beyond each clip's end."""
+        padded = x.new_zeros(self.mask.numel(), *x.shape[1:])
+        padded[self._rows] = x
+        return padded.unflatten(0, self.mask.shape)
+
+    def join(self, padded: Tensor) -> Tensor:
+        """(N, max L, ...) -> (sum of L, ...)."""
+        return padded.flatten(0, 1)[self._rows]
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(N, max L): True where a frame is real."""
+        lengths = torch.tensor(self.lengths, device=self.device)
+        return torch.arange(max(self.lengths), device=self.device) < lengths[:, None]
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        return self.mask.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def relative_bias(self) -> dict[int, Tensor]:
+        """WavLM's bias for the distance between two frames, (heads, L, L) for each L."""
+        return {n: self.relative(n, n) for n in {*self.lengths}}
+
+
+def normalised(samples: Tensor) -> Tensor:
+    """The samples (n,) of one clip with zero mean and unit variance."""
+    samples = samples - samples.mean()
+    return samples / (samples.var(correction=0) + NORMALISE_EPSILON).sqrt()
+
+
+class FrontEnd(nn.Module):
+    """The convolutions over the samples: clips (n_i,) -> frames (sum of L_i, C).
+
+    Time-major, a convolution is a matrix product with the windows of its input. The GroupNorm of
+    the first one (base models) takes each channel's mean and variance over one clip. Both follow
+    from the mean m and covariance S of the clip's windows, w m and w S w^T for a channel's kernel
+    w, so it becomes part of the first kernel: a kernel a clip, and no second look at its output.
+    """
+
+    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        here = {"device": device, "dtype": dtype}
+        layers = old.conv_layers
+        self.device, self.dtype = device, dtype
+        self.steps = [(layer.conv.kernel_size[0], layer.conv.stride[0]) for layer in layers]
+        norms = [getattr(layer, "layer_norm", None) for layer in layers]
+        self.group_norm = norms[0] if isinstance(norms[0], nn.GroupNorm) else None
+        first = layers[0].conv
+        self.kernel = first.weight.detach()[:, 0]  # (C, k)
+        self.bias = torch.zeros_like(self.kernel[:, 0]) if first.bias is None else first.bias
+        self.first_norm = norm(None if self.group_norm else norms[0], **here)
+        self.convolutions = nn.ModuleList(
+            Convolution(layer.conv, after, **here) for layer, after in zip(layers[1:], norms[1:])
+        )
+
+    def forward(self, clips: Sequence[Tensor]) -> tuple[Tensor, Batch]:
+        lengths = [self.n_frames(len(clip)) for clip in clips]
+        batch = Batch(lengths, self.device, self.side_by_side)
+        if not self.side_by_side:
+            return torch.cat([self._in_chunks(clip) for clip in clips]), batch
+        padded = nn.utils.rnn.pad_sequence(list(clips), batch_first=True).to(self.device)
+        n_windows = [self.n_frames(len(clip), layers=1) for clip in clips]
+        frames = self.convolve(padded, *self.first_kernel(padded, n_windows))
+        return batch.join(frames[:, : max(batch.lengths)]), batch
+
+    def convolve(self, samples: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        """Samples (N, n), a first kernel (N, k, C) and bias (N, 1, C) -> frames (N, L, C)."""
+        x = windows(samples[..., None], *self.steps[0])
+        x = torch.baddbmm(bias, x.to(self.dtype), kernel)
+        x = F.gelu(self.first_norm(x))
+        for convolution in self.convolutions:
+            x = convolution(x)
+        return x
+
+    def first_kernel(self, samples: Tensor, n_windows: list[int]) -> tuple[Tensor, Tensor]:
+        """The first kernel (N, k, C) and bias (N, 1, C) of each clip of (N, n) samples."""
+        kernel, bias = self.kernel.double(), self.bias.double().expand(len(samples), -1)
+        if self.group_norm is None:
+            kernel = kernel.expand(len(samples), -1, -1)
+        else:
+            x = windows(samples[..., None], *self.steps[0]).double()
+            real = Batch(n_windows, samples.device, True).mask[..., None]
+            count = real.sum(1, keepdim=True)
+            mean = (x[:, : real.shape[1]] * real).sum(1, keepdim=True) / count
+            x = (x[:, : real.shape[1]] - mean) * real
+            covariance = x.mT @ x / count
+            variance = ((kernel @ covariance) * kernel).sum(-1)
+            scale = self.group_norm.weight * (variance + self.group_norm.eps).rsqrt()
+            bias = self.group_norm.bias - scale * (kernel @ mean.mT)[..., 0]
+            kernel = scale[..., None] * kernel
+        return kernel.mT.to(self.dtype), bias[:, None].to(self.dtype)
+
+    def n_frames(self, n_samples: int, layers: int | None = None) -> int:
+        """The frames of a clip of `n_samples` after that many layers (None: all)."""
+        for kernel, stride in self.steps[:layers]:
+            n_samples = (n_samples - kernel) // stride + 1
+        return n_samples
+
+    def _in_chunks(self, samples: Tensor) -> Tensor:
+        hop = math.prod(stride for _, stride in self.steps)
+        field = 1  # samples behind one frame: 400
+        for kernel, stride in reversed(self.steps):
+            field = (field - 1) * stride + kernel
+        first = self.first_kernel(samples[None], [self.n_frames(len(samples), layers=1)])
+        starts = range(0, self.n_frames(len(samples)), CHUNK)
+        ends = [*starts[1:], self.n_frames(len(samples))]
+        chunks = [samples[start * hop : (end - 1) * hop + field] for start, end in zip(starts, ends)]
+        return torch.cat([self.convolve(chunk[None], *first)[0] for chunk in chunks])
+
+
+class Convolution(nn.Module):
+    """A convolution of the front end with its LayerNorm, if any, and GELU: (N, T, C) -> (N, T', C).
+
+    Args:
+        after: the LayerNorm of large models, or None.
+    """
+
+    def __init__(
+        self, old: nn.Conv1d, after: nn.Module | None, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        here = {"device": device, "dtype": dtype}
+        kernel = old.weight.detach().mT.flatten(1)  # (C_out, k C): one window after the other
+        self.step = old.kernel_size[0], old.stride[0]
+        self.product = Dense(linear(kernel, old.bias), **here, gelu=after is None)
+        self.norm = None if after is None else norm(after, **here)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.product(windows(x, *self.step))
+        return x if self.norm is None else F.gelu(self.norm(x))
+
+
+class Positions(nn.Module):
+    """The positional convolution: grouped, `kernel` frames wide, zero beyond a clip's ends."""
+
+    def __init__(self, old: nn.Conv1d, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.kernel, self.groups = old.kernel_size[0], old.groups
+        self.weight = old.weight.detach().to(device, dtype)  # (W, W / groups, kernel)
+        self.bias = old.bias.detach().to(device, dtype)
+        self.products = None
+        if packs(device, dtype):
+            kernels = self.weight.mT.flatten(1).chunk(self.groups)
+            pairs = zip(kernels, self.bias.chunk(self.groups))
+            self.products = nn.ModuleList(
+                Dense(linear(kernel, bias), device, dtype, gelu=True) for kernel, bias in pairs
+            )
+
+    def forward(self, x: Tensor, batch: Batch) -> Tensor:
+        if self.products and not batch.side_by_side:
+            return torch.cat([self._clip(clip) for clip in x.split(batch.lengths)])
+        padded = batch.spread(x).mT
+        y = F.conv1d(padded, self.weight, self.bias, padding=self.kernel // 2, groups=self.groups)
+        return batch.join(F.gelu(y.mT)[:, : padded.shape[2]])  # an even kernel adds a frame
+
+    def _clip(self, x: Tensor) -> Tensor:
+        before, after = self.kernel // 2, (self.kernel - 1) // 2
+        groups = x.unflatten(1, (self.groups, -1)).transpose(0, 1)
+        groups = F.pad(groups, (0, 0, before, after))  # (groups, L + kernel - 1, W / groups)
+        views = windows(groups, self.kernel, 1)
+        return torch.cat([product(view) for product, view in zip(self.products, views)], dim=1)
+
+
+class Layer(nn.Module):
+    """A transformer layer with LayerNorm after each part: the base models."""
+
+    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        here = {"device": device, "dtype": dtype}
+        self.attention = Attention(old.attention, **here)
+        self.attention_norm = norm(old.layer_norm, **here)
+        self.expand = Dense(old.feed_forward.intermediate_dense, **here, gelu=True)
+        self.contract = Dense(old.feed_forward.output_dense, **here)
+        self.feed_forward_norm = norm(old.final_layer_norm, **here)
+
+    def forward(self, x: Tensor, batch: Batch) -> Tensor:
+        x = self.attention_norm(x + self.attention(x, batch))
+        return self.feed_forward_norm(x + self.contract(self.expand(x)))
+
+
+class NormFirstLayer(Layer):
+    """A transformer layer with LayerNorm before each part: the large HuBERT, XLSR, WavLM-large."""
+
+    def forward(self, x: Tensor, batch: Batch) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), batch)
+        return x + self.contract(self.expand(self.feed_forward_norm(x)))
+
+
+class Attention(nn.Module):
+    """Self-attention within each clip: softmax(Q K^T / sqrt(d) + bias) V, the bias WavLM's only."""
+
+    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        here = {"device": device, "dtype": dtype}
+        self.heads = old.num_heads
+        q, k, v = old.q_proj, old.k_proj, old.v_proj
+        scale = old.head_dim**-0.5
+        weight = torch.cat([q.weight * scale, k.weight, v.weight])
+        bias = torch.cat([q.bias * scale, k.bias, v.bias])
+        self.query_key_value = Dense(linear(weight, bias), **here)
+        self.out = Dense(old.out_proj, **here)
+        self.gate = Gate(old, **here) if hasattr(old, "gru_rel_pos_linear") else None
+
+    def forward(self, x: Tensor, batch: Batch) -> Tensor:
+        qkv = self.query_key_value(x).unflatten(1, (3, self.heads, -1))
+        gates = None if self.gate is None else self.gate(x)
+        attend = self._side_by_side if batch.side_by_side else self._each_clip
+        return self.out(attend(qkv, gates, batch).flatten(1))
+
+    def _each_clip(self, qkv: Tensor, gates: Tensor | None, batch: Batch) -> Tensor:
+        mixed = torch.empty_like(qkv[:, 0])  # (sum of L, heads, d)
+        clips = zip(batch.lengths, qkv.split(batch.lengths), mixed.split(batch.lengths))
+        gates = [None] * len(batch.lengths) if gates is None else gates.split(batch.lengths)
+        for (length, clip, out), gate in zip(clips, gates):
+            q, k, v = clip.permute(1, 2, 0, 3).contiguous()  # each (heads, L, d)
+            if gate is not None:
+                weights = gate.mT[..., None] * batch.relative_bias[length].to(q.dtype)
+                attended = torch.baddbmm(weights, q, k.mT).softmax(-1) @ v
+            elif length <= LONG:
+                attended = (q @ k.mT).softmax(-1) @ v
+            else:
+                attended = F.scaled_dot_product_attention(q[None], k[None], v[None], scale=1)[0]
+            out.copy_(attended.transpose(0, 1))
+        return mixed
+
+    def _side_by_side(self, qkv: Tensor, gates: Tensor | None, batch: Batch) -> Tensor:
+        q, k, v = batch.spread(qkv).permute(2, 0, 3, 1, 4)  # each (N, heads, max L, d)
+        mask = batch.mask[:, None, None]
+        if gates is not None:
+            gate = batch.spread(gates).mT[..., None]
+            bias = gate * batch.relative_bias[max(batch.lengths)].to(q)
+            mask = bias.masked_fill(~mask, -torch.inf)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1)
+        return batch.join(attended.transpose(1, 2))
+
+
+class Gate(nn.Module):
+    """WavLM: how much a frame heeds the distance to others, (sum of L, W) -> (sum of L, heads)."""
+
+    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.heads = old.num_heads
+        self.constant = old.gru_rel_pos_const.detach().flatten().to(device, dtype)
+        self.product = Dense(old.gru_rel_pos_linear, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.product(x.unflatten(1, (self.heads, -1)))
+        update, reset = x.unflatten(2, (2, 4)).sum(-1).sigmoid().unbind(-1)
+        return update * (reset * self.constant - 1) + 2
+
+
+class Dense(nn.Module):
+    """x W^T + b, then GELU if asked: (..., W_in) -> (..., W_out).
+
+    On a CPU the weights are laid out once as its matrix units want them, and GELU is part of the
+    product.
+    """
+
+    def __init__(
+        self, old: nn.Linear, device: torch.device, dtype: torch.dtype, gelu: bool = False
+    ) -> None:
+        super().__init__()
+        self.weight = old.weight.detach().to(device, dtype)
+        self.bias = None if old.bias is None else old.bias.detach().to(device, dtype)
+        self.gelu = gelu
+        self.packed = packs(device, dtype)
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.packed:
+            after = "gelu" if self.gelu else "none"
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], "none")
+        x = F.linear(x, self.weight, self.bias)
+        return F.gelu(x) if self.gelu else x
+
+
+class Norm(nn.Module):
+    """LayerNorm over the width of each frame."""
+
+    def __init__(self, old: nn.LayerNorm, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = old.weight.detach().to(device, dtype)
+        self.bias = old.bias.detach().to(device, dtype)
+        self.eps = old.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
+def norm(old: nn.LayerNorm | None, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The LayerNorm, or nothing where a model has none."""
+    return nn.Identity() if old is None else Norm(old, device, dtype)
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """nn.Linear of the given (W_out, W_in) weight and bias."""
+    layer = nn.Linear(1, 1, bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    layer.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+    return layer
+
+
+def windows(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """(N, T, C) -> (N, T', kernel C), a view: row t is frames stride t ... stride t + kernel - 1."""
+    n, t, c = x.shape
+    x = x.contiguous()
+    shape = (n, (t - kernel) // stride + 1, kernel * c)
+    return x.as_strided(shape, (x.stride(0), stride * c, 1), x.storage_offset())
+
+
+def packs(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN, which lays out weights for a CPU's matrix units, is there for this type."""
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
