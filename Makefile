@@ -7,7 +7,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures test lab lint format lock clean
+.PHONY: help env figures test bench lab lint format lock clean
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ figures: $(READY) ## Run the workbook: the tables and figures of PROFILE (demo, 
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/ (15 minutes)
+	$(BIN)/python -m benchmarks.extraction $(ARGS)
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -162,15 +162,23 @@ def split_layer(name: str) -> tuple[str, int | str | None]:
     return model, layer if layer == POOLED else int(layer)
 
 
-def precision_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
-    """The relative error of the encoder's frames, against the same encoder in float32.
+def batch_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
+    """The relative error of frames from a batch of `clips` against each clip encoded alone."""
+    return relative_error(encoder.encode(clips), [encoder.frames(samples) for samples in clips])
 
-    Root of the summed squared differences over all `clips`, over that of the float32 frames.
-    """
-    exact = load_encoder(**encoder.request | {"precision": "float32"}).encode(clips)
-    pairs = list(zip(encoder.encode(clips), exact))
-    difference = sum(np.square(ours - frames).sum() for ours, frames in pairs)
-    return float(np.sqrt(difference / sum(np.square(frames).sum() for _, frames in pairs)))
+
+def precision_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
+    """The relative error of the encoder's frames against the same encoder in float32."""
+    if encoder.settings.get("precision", "float32") == "float32":
+        return 0.0
+    exact = load_encoder(**encoder.request | {"precision": "float32"})
+    return relative_error(encoder.encode(clips), exact.encode(clips))
+
+
+def relative_error(frames: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:
+    """Root of the summed squared differences over all clips, over that of the exact frames."""
+    difference = sum(np.square(ours - true).sum() for ours, true in zip(frames, exact, strict=True))
+    return float(np.sqrt(difference / sum(np.square(true).sum() for true in exact)))
 
 
 class ClipByClip(nn.Module):
@@ -230,7 +238,9 @@ def _encode(
         if layer == POOLED:
             means = [torch.stack(_means(state, batch)) for state, batch in states]
             return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
-        state, batch = deque(states, 1).pop() if layer is None else next(islice(states, layer, None))
+        state, batch = (
+            deque(states, 1).pop() if layer is None else next(islice(states, layer, None))
+        )
         return [clip.numpy() for clip in state.float().cpu().split(batch.lengths)]
 
     return encode

@@ -26,7 +26,7 @@ from emoshare_utils.encoders import Encoder, n_frames
 from emoshare_utils.progress import track_audio
 from emoshare_utils.store import FeatureStore, Shard, StoreError, atomic, remove_leftovers
 
-BATCH_S = {"cpu": 8.0, "cuda": 240.0}  # seconds of audio that are encoded together
+BATCH_S = {"cpu": 12.0, "cuda": 240.0}  # seconds of audio that are encoded together
 READERS = 8  # at most: decoding is quick beside encoding
 
 In, Out = TypeVar("In"), TypeVar("Out")

@@ -204,7 +204,9 @@ class FrontEnd(nn.Module):
         first = self.first_kernel(samples[None], [self.n_frames(len(samples), layers=1)])
         starts = range(0, self.n_frames(len(samples)), CHUNK)
         ends = [*starts[1:], self.n_frames(len(samples))]
-        chunks = [samples[start * hop : (end - 1) * hop + field] for start, end in zip(starts, ends)]
+        chunks = [
+            samples[start * hop : (end - 1) * hop + field] for start, end in zip(starts, ends)
+        ]
         return torch.cat([self.convolve(chunk[None], *first)[0] for chunk in chunks])
 
 

@@ -21,6 +21,7 @@ import shutil
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -30,7 +31,10 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.progress import track
+
 SHARD_CLIPS = 500
+READERS = 8  # threads that compare shards with their checksums
 INDEX_COLUMNS = ["clip_id", "audio_checksum", "shard", "offset", "length", "checksum"]
 PLAN_COLUMNS = ["clip_id", "audio_checksum", "shard"]
 
@@ -229,7 +233,12 @@ class FeatureStore:
 
     def verify(self) -> list[str]:
         """Compare every clip with its checksum; the names of the shards that are damaged."""
-        return [file.stem for file in self._shards() if not self._intact(file)]
+        files = self._shards()
+        with ThreadPoolExecutor(READERS) as pool:
+            intact = pool.map(self._intact, files)
+            label = f"comparing {self.folder.name} with its checksums"
+            intact = list(track(intact, label, len(files), "shards") if files else intact)
+        return [file.stem for file, whole in zip(files, intact) if not whole]
 
     def discard(self, name: str) -> None:
         """Delete a shard, so that it is missing."""

@@ -1,0 +1,128 @@
+"""Over a Dask cluster: the same store, byte for byte, also when a worker is killed."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emoshare_utils import cluster
+from emoshare_utils.cluster import ClusterError
+from emoshare_utils.corpus import CorpusError
+from emoshare_utils.encoders import load_encoder
+from emoshare_utils.extract import extract
+from emoshare_utils.store import FeatureStore
+
+pytest.importorskip("distributed", reason="needs the optional extra: emoshare-utils[cluster]")
+ENCODER = "untrained-wav2vec2"
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(FeatureStore.plan, "__defaults__", (2,))
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """A scheduler and two workers in processes of their own: its address and the workers."""
+    folder = tmp_path_factory.mktemp("dask")
+    run = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    file = folder / "scheduler.json"
+    processes = [subprocess.Popen([*run, "--scheduler-file", file], stderr=subprocess.DEVNULL)]
+    while not file.is_file():
+        time.sleep(0.1)
+    run = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", file]
+    run += ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", folder]
+    processes += [subprocess.Popen(run, stderr=subprocess.DEVNULL) for _ in range(2)]
+    from distributed import Client
+
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client.scheduler.address, processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def straight(corpus, tmp_path) -> dict[str, bytes]:
+    return content(extract(corpus, load_encoder(ENCODER), tmp_path / "straight").folder)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("*.*") if file.name != ".lock"}
+
+
+def test_local_workers_make_the_same_store(corpus, tmp_path, straight, capsys):
+    store = extract(corpus, load_encoder(ENCODER), tmp_path / "local", scheduler="local:2")
+    assert len(straight) == 2 + 2 * 6
+    assert content(store.folder) == straight
+    assert "extracting untrained-wav2vec2: 12 of 12 clips" in capsys.readouterr().out
+    extract(corpus, load_encoder(ENCODER), tmp_path / "local", scheduler="tcp://nobody:1")
+    assert "nothing left to do" in capsys.readouterr().out  # and no scheduler is asked
+
+
+def test_a_killed_workers_shard_is_made_by_another(corpus, tmp_path, straight, scheduler):
+    address, workers = scheduler
+
+    def die_at_the_second_shard(steps):
+        for count, step in enumerate(steps):
+            if count == 1:
+                os.kill(workers[0].pid, signal.SIGKILL)
+            yield step
+
+    encoder = load_encoder(ENCODER)
+    store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
+    shards = store.plan(corpus.clips)
+    steps = cluster.fill_over_cluster(corpus, encoder, store, shards, address)
+    assert sum(clips for clips, _ in die_at_the_second_shard(steps)) == 12
+    assert workers[0].wait(10) == -signal.SIGKILL
+    assert content(store.folder) == straight
+    store.forget()
+    assert store.verify() == [] and store.plan(corpus.clips) == []
+
+
+def test_a_workers_error_arrives_as_it_is(corpus, tmp_path, scheduler):
+    corpus.path(corpus.clips["path"][3]).unlink()
+    with pytest.raises(CorpusError, match=r"clip3\.wav was usable when .* but now"):
+        extract(corpus, load_encoder(ENCODER), tmp_path, scheduler[0])
+
+
+def test_a_worker_with_another_version_is_refused(corpus, tmp_path, scheduler):
+    encoder = load_encoder(ENCODER)
+    other = dataclasses.replace(encoder, settings=encoder.settings | {"torch": "0.1"})
+    with pytest.raises(ClusterError, match=r"worker tcp.* other frames.*torch is .*, not 0\.1"):
+        extract(corpus, other, tmp_path, scheduler[0])
+
+
+def test_a_worker_that_does_not_see_the_store_is_an_error(corpus, tmp_path, scheduler):
+    encoder = load_encoder(ENCODER)
+    store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
+    shards = store.plan(corpus.clips)
+    store.folder = tmp_path / "elsewhere"
+    steps = cluster.fill_over_cluster(corpus, encoder, store, shards, scheduler[0])
+    with pytest.raises(ClusterError, match="does not see .*elsewhere: .*all workers share"):
+        list(steps)
+
+
+@pytest.mark.parametrize("scheduler", ["local:", "local:0", "local:two", "local"])
+def test_a_wrong_number_of_local_workers_is_an_error(corpus, tmp_path, scheduler):
+    with pytest.raises(ClusterError, match=rf"'{scheduler}': expected local:N, as local:4"):
+        extract(corpus, load_encoder("fbank"), tmp_path, scheduler)
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:9", "nonsense"])
+def test_a_scheduler_that_is_not_there_is_an_error(corpus, tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    with pytest.raises(ClusterError, match=f"'{scheduler}' cannot be reached"):
+        extract(corpus, load_encoder("fbank"), tmp_path, scheduler)
+
+
+def test_without_dask_the_extra_is_named(corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"needs Dask: pip install 'emoshare-utils\[cluster\]'"):
+        extract(corpus, load_encoder("fbank"), tmp_path, "local:2")
