@@ -31,7 +31,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 from emoshare_utils import audio, figures
 from emoshare_utils.corpus import COLUMNS, Corpus
 from emoshare_utils.device import choose_device, multiplies_bfloat16
-from emoshare_utils.encoders import Encoder, load_encoder, precision_error
+from emoshare_utils.encoders import Encoder, load_encoder
 from emoshare_utils.extract import extract
 from emoshare_utils.paths import Run
 from emoshare_utils.speech_encoder import packs

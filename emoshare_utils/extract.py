@@ -26,7 +26,7 @@ from emoshare_utils.encoders import Encoder, n_frames
 from emoshare_utils.progress import track_audio
 from emoshare_utils.store import FeatureStore, Shard, StoreError, atomic, remove_leftovers
 
-BATCH_S = {"cpu": 12.0, "cuda": 240.0}  # seconds of audio that are encoded together
+BATCH_S = {"cpu": 8.0, "cuda": 240.0}  # seconds of audio that are encoded together
 READERS = 8  # at most: decoding is quick beside encoding
 
 In, Out = TypeVar("In"), TypeVar("Out")
@@ -87,13 +87,14 @@ def fill(
     """Make `shards` here; yields (clips, seconds of audio) after each batch.
 
     Args:
-        workers: how many batches are encoded at a time, each by one thread. None: one a core, or
-            one for a GPU. It does not change the frames.
+        workers: how many batches a CPU encodes at a time, each with one thread; None: one a
+            core. It does not change the frames.
     """
     gpu = encoder.device.type != "cpu"
     with ExitStack() as stack:
         cores = stack.enter_context(one_worker_a_core())
-        encoders = _pool(stack, 1 if gpu else workers) if gpu or workers else cores
+        # two for a GPU: while one copies its frames back, it computes for the other
+        encoders = _pool(stack, 2 if gpu else workers) if gpu or workers else cores
         readers, writer = _pool(stack, READERS if gpu else 1), _pool(stack, 1)
         batches = (batch for shard in shards for batch in _batches(shard, encoder.device.type))
         read = _ahead(readers, partial(_read, corpus), batches, 2 * READERS if gpu else 4)

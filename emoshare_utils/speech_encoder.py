@@ -321,7 +321,7 @@ class Attention(nn.Module):
             elif length <= LONG:
                 attended = (q @ k.mT).softmax(-1) @ v
             else:
-                attended = F.scaled_dot_product_attention(q[None], k[None], v[None], scale=1)[0]
+                attended = F.scaled_dot_product_attention(q[None], k[None], v[None], scale=1.0)[0]
             out.copy_(attended.transpose(0, 1))
         return mixed
 
@@ -332,7 +332,7 @@ class Attention(nn.Module):
             gate = batch.spread(gates).mT[..., None]
             bias = gate * batch.relative_bias[max(batch.lengths)].to(q)
             mask = bias.masked_fill(~mask, -torch.inf)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
         return batch.join(attended.transpose(1, 2))
 
 
@@ -404,7 +404,7 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def windows(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """(N, T, C) -> (N, T', kernel C), a view: row t is frames stride t ... stride t + kernel - 1."""
+    """(N, T, C) -> (N, T', kernel C), a view: row t is the `kernel` frames from stride t on."""
     n, t, c = x.shape
     x = x.contiguous()
     shape = (n, (t - kernel) // stride + 1, kernel * c)

@@ -1,11 +1,18 @@
 """Extraction goes on where it was, whatever stopped it, and ends with the same bytes."""
 
 import dataclasses
+import errno
+import itertools
+import os
 import random
+import re
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +128,129 @@ def test_frames_that_cannot_be_stored_name_their_clip(corpus, fbank, tmp_path):
     )
     with pytest.raises(StoreError, match=r"clip clip\d+: frames are not finite"):
         extract(corpus, wrong, tmp_path)
+
+
+def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
+    encoder, shards = load_encoder("untrained-hubert"), []
+    for workers in (1, 3):
+        folder = tmp_path / str(workers)
+        store = FeatureStore.create(folder, encoder.name, encoder.width, encoder.settings)
+        for _ in extraction.fill(corpus, encoder, store, store.plan(corpus.clips), workers):
+            pass
+        shards.append(content(folder))
+    assert shards[0] == shards[1]
+
+
+def test_a_shard_is_written_while_the_next_is_encoded(corpus, fbank, tmp_path):
+    def wait_for_the_first(count):
+        if count > 8:  # the third shard
+            until = time.monotonic() + 20
+            while not list(tmp_path.glob("*/shard-00000.parquet")):
+                assert time.monotonic() < until, "nothing is written before all is encoded"
+                time.sleep(0.01)
+
+    fbank.before = wait_for_the_first
+    extract(corpus, fbank.encoder, tmp_path)
+
+
+def test_progress_tells_clips_audio_rate_and_time_left(corpus, fbank, tmp_path, capsys):
+    extract(corpus, fbank.encoder, tmp_path)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(
+        r"extracting fbank: 12 of 12 clips, 4 of 4 s of audio in \d+ s "
+        r"\(\d+ s of audio a second\)",
+        line,
+    )
+    extract(corpus, fbank.encoder, tmp_path)
+    assert "extracting fbank: nothing left to do" in capsys.readouterr().out
+
+
+# Damage, a full disk, a read-only folder, Ctrl-C
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[150 if file.suffix == ".npy" else 40] ^= 4  # among the frames; in the index's first page
+    file.write_bytes(content)
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-50])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, gone, damaged])
+@pytest.mark.parametrize("ending", ["npy", "parquet"])
+def test_a_damaged_shard_is_named_and_made_anew(corpus, fbank, tmp_path, capsys, damage, ending):
+    folder = extract(corpus, fbank.encoder, tmp_path).folder
+    before = content(tmp_path)
+    damage(folder / f"shard-00001.{ending}")
+    assert content(tmp_path) != before
+    extract(corpus, fbank.encoder, tmp_path)
+    assert content(tmp_path) == before
+    assert fbank.count == 12 + 4
+    named = f"{folder}/shard-00001 is damaged and will be made anew" in capsys.readouterr().out
+    assert named or (damage, ending) == (gone, "parquet")  # then it was never finished
+
+
+def test_a_full_disk_says_so_and_keeps_what_is_finished(corpus, fbank, tmp_path, monkeypatch):
+    extract(corpus, load_encoder("fbank"), tmp_path / "straight")
+    sync, count = os.fsync, itertools.count(1)
+
+    def full(file):
+        if next(count) > 5:  # settings, plan, a shard's two files and half of the next shard
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = r"fbank-\w+ cannot be written \(No space left on device\): make room .*are kept"
+    with pytest.raises(StoreError, match=message):
+        extract(corpus, fbank.encoder, tmp_path / "full")
+    monkeypatch.undo()
+    monkeypatch.setattr(FeatureStore.plan, "__defaults__", (4,))
+    monkeypatch.setitem(extraction.BATCH_S, "cpu", 0.8)
+    again = Counted(load_encoder("fbank"))
+    extract(corpus, again.encoder, tmp_path / "full")
+    assert again.count == 8
+    assert content(tmp_path / "full") == content(tmp_path / "straight")
+
+
+def test_a_disk_that_cannot_hold_the_frames_is_refused_at_once(
+    corpus, fbank, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(StoreError, match=r"needs 0\.0 GB for frames from fbank, but 0\.0 GB are"):
+        extract(corpus, fbank.encoder, tmp_path)
+    assert fbank.count == 0
+
+
+def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        root = os.geteuid() == 0
+        try:
+            if root:  # who may write everywhere
+                os.seteuid(65534)
+            with pytest.raises(StoreError, match=rf"{folder}/.* cannot be written \(Permission"):
+                extract(corpus, fbank.encoder, Path(folder))
+        finally:
+            if root:
+                os.seteuid(0)
+            Path(folder).chmod(0o755)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_so(corpus, tmp_path):
+    def interrupt(count):
+        if count == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
+    counted = Counted(load_encoder("fbank"), before=interrupt)
+    with pytest.raises(KeyboardInterrupt, match="fbank was stopped by hand: finished shards are"):
+        extract(corpus, counted.encoder, tmp_path / "stopped")
+    assert not list(tmp_path.rglob("*.tmp"))
+    extract(corpus, load_encoder("fbank"), tmp_path / "stopped")
+    extract(corpus, load_encoder("fbank"), tmp_path / "straight")
+    assert content(tmp_path / "stopped") == content(tmp_path / "straight")
 
 
 # Which store belongs to an encoder

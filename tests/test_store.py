@@ -97,6 +97,69 @@ def test_a_clip_written_again_replaces_the_old_one(store):
         assert len(reader.index) == 5
 
 
+# The plan
+
+
+def many(n: int, seed: int = 0) -> pd.DataFrame:
+    table = clips(*(f"clip{i:03d}" for i in range(n)))
+    return table.assign(duration_s=np.random.default_rng(seed).uniform(1, 8, n))
+
+
+def make(store: FeatureStore, shard) -> None:
+    store.write_shard(shard.name, shard.clips, frames(*[2] * len(shard.clips)))
+
+
+def test_shards_hold_about_the_same_number_of_clips_and_seconds(tmp_path):
+    table = many(207)
+    shards = FeatureStore.create(tmp_path, "e", WIDTH, {}).plan(table, 20)
+    assert [shard.name for shard in shards] == [f"shard-{i:05d}" for i in range(11)]
+    assert {len(shard.clips) for shard in shards} <= {18, 19, 20}
+    seconds = [shard.clips["duration_s"].sum() / len(shard.clips) for shard in shards]
+    assert max(seconds) < 1.05 * min(seconds)
+    assert all(shard.clips["duration_s"].is_monotonic_decreasing for shard in shards)
+    assert sorted(pd.concat(s.clips for s in shards)["clip_id"]) == table["clip_id"].tolist()
+
+
+def test_a_plan_does_not_change_while_it_is_carried_out(tmp_path):
+    store = FeatureStore.create(tmp_path, "e", WIDTH, {})
+    shards = {shard.name: shard for shard in store.plan(many(50), 10)}
+    make(store, shards["shard-00003"])
+    left = FeatureStore(store.folder).plan(many(50)[::-1], 7)
+    assert [shard.name for shard in left] == [f"shard-0000{i}" for i in (0, 1, 2, 4)]
+    for shard in left:
+        expected = shards[shard.name].clips
+        pd.testing.assert_frame_equal(shard.clips[expected.columns], expected)
+        make(store, shard)
+    assert store.plan(many(50)) == []
+
+
+def test_new_clips_get_shards_of_their_own(tmp_path):
+    store = FeatureStore.create(tmp_path, "e", WIDTH, {})
+    for shard in store.plan(many(30), 10):
+        make(store, shard)
+    more = many(45)
+    more.loc[3, "audio_checksum"] = "11111111"  # and one that has changed
+    shards = store.plan(more, 10)
+    assert [shard.name for shard in shards] == ["shard-00003", "shard-00004"]
+    planned = sorted(pd.concat(shard.clips for shard in shards)["clip_id"])
+    assert planned == ["clip003", *(f"clip{i:03d}" for i in range(30, 45))]
+    make(store, shards[0])
+    fewer = store.plan(more[:40], 10)  # the corpus shrinks before the plan is carried out
+    assert {shard.name for shard in fewer} == {"shard-00004"}
+    assert set(fewer[0].clips["clip_id"]).isdisjoint(shards[0].clips["clip_id"])
+
+
+@pytest.mark.parametrize("damage", [lambda f: f.unlink(), lambda f: f.write_bytes(b"PAR1")])
+def test_a_lost_plan_costs_nothing_that_is_finished(tmp_path, damage):
+    store = FeatureStore.create(tmp_path, "e", WIDTH, {})
+    shards = store.plan(many(30), 10)
+    make(store, shards[1])
+    damage(store.folder / "plan.parquet")
+    left = store.plan(many(30), 10)
+    assert [shard.name for shard in left] == ["shard-00002", "shard-00003"]
+    assert not set(pd.concat(s.clips for s in left)["clip_id"]) & set(shards[1].clips["clip_id"])
+
+
 # What is not written
 
 
@@ -165,6 +228,19 @@ def test_a_removed_shards_clips_are_missing_again(store):
 
 
 # Damage
+
+
+def test_reading_changed_frames_names_the_shard_and_the_clip(store):
+    file = store.folder / "shard-00000.npy"
+    content = bytearray(file.read_bytes())
+    content[128 + 2 * WIDTH * 4] ^= 1  # in clip c, the fifth row
+    file.write_bytes(content)
+    reader = FeatureStore(store.folder)
+    reader.frames("a"), reader.frames("b")
+    message = r"shard-00000\.npy is damaged \(clip c has changed\): run .* this shard anew"
+    for _ in range(2):
+        with pytest.raises(StoreError, match=message):
+            reader.frames("c")
 
 
 def test_verify_names_the_shard_with_a_flipped_bit(store):
