@@ -139,7 +139,7 @@ def load_encoder(
     with one_thread():  # as the workers that use it: a CPU lays out weights for its threads
         network = (SpeechEncoder if supports(model) else ClipByClip)(model, normalise, dtype)
     settings = {
-        "encoder": model_name,
+        "encoder": name,
         "revision": revision,
         "layer": "last_hidden_state" if layer is None else layer,
         "normalise": normalise,
