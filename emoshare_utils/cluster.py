@@ -2,13 +2,16 @@
 
 Workers are the user's own (`dask worker`, dask-jobqueue, dask-kubernetes, dask-cuda) or N local
 processes. They read the corpus and write the store by the same paths, so the folders must be on a
-file system that all of them share.
+file system that all of them share. A worker makes as many shards at a time as it has threads: one
+a core of a CPU, one for a GPU.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,10 +22,10 @@ from emoshare_utils.extract import fill
 from emoshare_utils.store import FeatureStore, Shard
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-CONNECT_S = 30  # to wait for a scheduler, and for its first worker
-RETRIES = 3  # how often a shard may lose its worker
+CONNECT_S = 30  # to wait for a scheduler, for its first worker, and for one to come back
+_loading = Lock()
 
 
 class ClusterError(RuntimeError):
@@ -79,8 +82,9 @@ def fill_over_cluster(
     if not shards:
         return
     with connected(scheduler) as client:
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker
 
+        local = scheduler.startswith("local:")
         futures = [
             client.submit(
                 _make,
@@ -89,13 +93,19 @@ def fill_over_cluster(
                 encoder.request,
                 encoder.settings,
                 store.folder,
+                local,
                 pure=False,
             )
             for shard in shards
         ]
         try:
-            for future in as_completed(futures):
+            for future in _as_completed(client, futures):
                 yield future.result()
+        except CancelledError as error:
+            raise ClusterError(
+                f"scheduler {scheduler} is gone: start it again, then run the same again. "
+                "Finished shards are kept"
+            ) from error
         except KilledWorker as error:
             raise ClusterError(
                 f"workers of {scheduler} died one after the other at the same shard ({error}): "
@@ -105,14 +115,35 @@ def fill_over_cluster(
             client.cancel(futures)
 
 
+def _as_completed(client: "Client", futures: list["Future"]) -> Iterator["Future"]:
+    """As Dask's own, but ClusterError where no worker is left to complete them."""
+    from distributed import wait
+
+    pending = set(futures)
+    while pending:
+        try:
+            done, pending = wait(pending, timeout=CONNECT_S, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            if not client.scheduler_info()["workers"]:
+                raise ClusterError(
+                    "all workers have left: start some, then run the same again. Finished shards "
+                    "are kept"
+                ) from None
+        else:
+            yield from done
+
+
 def _make(
-    corpus: Corpus, name: str, request: dict, settings: dict, folder: Path
+    corpus: Corpus, name: str, request: dict, settings: dict, folder: Path, local: bool
 ) -> tuple[int, float]:
     """One shard, on a worker: encode its clips and write it."""
     from distributed import get_worker
 
     worker = get_worker()
-    encoder = _loaded(**request | {"device": _device(request["device"], worker.name)})
+    if local:
+        request = request | {"device": _device(request["device"], worker.name)}
+    with _loading:  # threads of one worker share what the first one loads
+        encoder = _loaded(**request)
     if encoder.settings != settings:
         others = {key for key in settings if encoder.settings.get(key) != settings[key]}
         raise ClusterError(
@@ -120,6 +151,7 @@ def _make(
             + ", ".join(f"{key} is {encoder.settings.get(key)}" for key in sorted(others))
             + ", not "
             + ", ".join(str(settings[key]) for key in sorted(others))
+            + ": install the same packages there and start it anew"
         )
     if not folder.is_dir():
         raise ClusterError(
@@ -131,12 +163,10 @@ def _make(
     return sum(clips for clips, _ in made), sum(seconds for _, seconds in made)
 
 
-def _device(device: str, worker: object) -> str:
-    """Local workers share out the GPUs that they see; others are given theirs from outside."""
+def _device(device: str, worker: int) -> str:
+    """Which GPU the local worker of this number takes; other workers are given theirs."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device in ("auto", "cuda") and gpus and isinstance(worker, int):
-        return f"cuda:{worker % gpus}"
-    return device
+    return f"cuda:{worker % gpus}" if gpus and device in ("auto", "cuda") else device
 
 
 @lru_cache(maxsize=2)

@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from emoshare_utils import acoustic, audio
 from emoshare_utils.device import choose_device, choose_precision, one_thread
 from emoshare_utils.paths import home
-from emoshare_utils.speech_encoder import Batch, SpeechEncoder, normalised, supports
+from emoshare_utils.speech_encoder import SpeechEncoder, normalised, supports
 
 VERSION = 2  # raise it when the frames of a clip change
 HOP = 320  # samples: 20 ms
@@ -189,11 +189,11 @@ class ClipByClip(nn.Module):
         self.model = model.to(dtype)
         self.normalise = normalise
 
-    def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, Batch]]:
+    def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, list[int]]]:
         states = [self._states(clip) for clip in clips]
-        batch = Batch([len(clip[-1]) for clip in states], self.model.device, side_by_side=False)
+        lengths = [len(clip[-1]) for clip in states]
         for layer in zip(*states):
-            yield torch.cat(layer), batch
+            yield torch.cat(layer), lengths
 
     def _states(self, samples: Tensor) -> list[Tensor]:
         if self.normalise:
@@ -236,18 +236,17 @@ def _encode(
                 raise ValueError(f"{len(samples)} samples: at least {audio.MIN_SAMPLES} are needed")
         states = network([torch.from_numpy(samples) for samples in clips])
         if layer == POOLED:
-            means = [torch.stack(_means(state, batch)) for state, batch in states]
+            means = [torch.stack(_means(*state)) for state in states]
             return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
-        state, batch = (
-            deque(states, 1).pop() if layer is None else next(islice(states, layer, None))
-        )
-        return [clip.numpy() for clip in state.float().cpu().split(batch.lengths)]
+        last = layer is None
+        state, lengths = deque(states, 1).pop() if last else next(islice(states, layer, None))
+        return [clip.numpy() for clip in state.float().cpu().split(lengths)]
 
     return encode
 
 
-def _means(state: Tensor, batch: Batch) -> list[Tensor]:
-    return [clip.float().mean(0) for clip in state.split(batch.lengths)]
+def _means(state: Tensor, lengths: list[int]) -> list[Tensor]:
+    return [clip.float().mean(0) for clip in state.split(lengths)]
 
 
 def _acoustic(name: str, device: torch.device, request: dict) -> Encoder:

@@ -22,9 +22,9 @@ import torch
 from emoshare_utils.audio import SAMPLE_RATE, AudioError, checksum, decode
 from emoshare_utils.corpus import Corpus, CorpusError
 from emoshare_utils.device import one_worker_a_core
-from emoshare_utils.encoders import Encoder, n_frames
+from emoshare_utils.encoders import POOLED, Encoder, n_frames
 from emoshare_utils.progress import track_audio
-from emoshare_utils.store import FeatureStore, Shard, StoreError, atomic, remove_leftovers
+from emoshare_utils.store import FeatureStore, Shard, StoreError, atomic, remove_leftovers, writing
 
 BATCH_S = {"cpu": 8.0, "cuda": 240.0}  # seconds of audio that are encoded together
 READERS = 8  # at most: decoding is quick beside encoding
@@ -51,9 +51,11 @@ def extract(
         ClusterError: the scheduler or a worker cannot do it.
         KeyboardInterrupt: stopped by hand. Whatever is raised, finished shards are kept.
     """
-    store = FeatureStore.create(features, encoder.name, encoder.width, encoder.settings)
-    with _locked(store.folder):
-        remove_leftovers(store.folder)
+    about = features, encoder.name, encoder.width, encoder.settings
+    folder = FeatureStore.place(*about)
+    with _locked(folder):
+        remove_leftovers(folder)
+        store = FeatureStore.create(*about)
         for name in store.verify():
             print(f"{store.folder / name} is damaged and will be made anew", flush=True)
             store.discard(name)
@@ -62,6 +64,7 @@ def extract(
         with closing(_steps(corpus, encoder, store, shards, scheduler)) as steps:
             _run(steps, f"extracting {encoder.name}", shards, store)
         store.forget()
+        store.lengths(corpus.clips["clip_id"])  # StoreError if one is missing all the same
     _remember(features, encoder.name, store)
     return store
 
@@ -141,13 +144,19 @@ def _run(
 
 
 def _batches(shard: Shard, device: str) -> Iterator[tuple[Shard, pd.DataFrame]]:
-    """The clips of a shard, longest first, `BATCH_S` of audio at a time, one clip at least."""
-    start, seconds = 0, 0.0
+    """The clips of a shard, longest first, `BATCH_S` of audio at a time, one clip at least.
+
+    On a GPU a clip counts as much as the batch's longest one, to which it is padded there.
+    """
+    start, seconds, longest_s = 0, 0.0, 0.0
     for end, duration_s in enumerate(shard.clips["duration_s"]):
-        if end > start and seconds + duration_s > BATCH_S[device]:
+        longest_s = max(longest_s, duration_s)
+        counted_s = duration_s if device == "cpu" else (end - start + 1) * longest_s - seconds
+        if end > start and seconds + counted_s > BATCH_S[device]:
             yield shard, shard.clips[start:end]
-            start, seconds = end, 0.0
-        seconds += duration_s
+            start, seconds, longest_s = end, 0.0, duration_s
+            counted_s = duration_s
+        seconds += counted_s
     yield shard, shard.clips[start:]
 
 
@@ -202,6 +211,8 @@ def _ahead(
 
 def _refuse_full_disk(store: FeatureStore, encoder: str, shards: list[Shard]) -> None:
     """StoreError now rather than after hours, if the frames to come cannot fit."""
+    if encoder.endswith(f"@{POOLED}"):
+        return  # a row a layer
     needed = sum(
         2 * store.width * n_frames(encoder, round(duration_s * SAMPLE_RATE))
         for shard in shards
@@ -218,10 +229,15 @@ def _refuse_full_disk(store: FeatureStore, encoder: str, shards: list[Shard]) ->
 @contextmanager
 def _locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold the folder's lock, which the system releases even when this process is killed."""
-    with (folder / ".lock").open("w") as lock:
+    with writing(folder):
+        lock = (folder / ".lock").open("w")
+    with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
+            with writing(folder):
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except StoreError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
             raise StoreError(f"{folder} is being written by another run: let it finish") from error
         yield
 

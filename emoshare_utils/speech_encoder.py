@@ -2,8 +2,9 @@
 
 The frames of all clips lie end to end, (sum of L, W). What works on one frame (linear maps,
 LayerNorm, GELU) runs over all of them in one matrix product; what looks along time (the front
-end, the positional convolution, attention) runs within each clip. No frame ever meets padding, so
-a clip's frames do not depend on what it is batched with.
+end, the positional convolution, attention) runs within each clip: on a CPU one clip after the
+other, on a GPU side by side under a mask. No frame is made of padding, so a clip's frames do not
+depend on what it is batched with.
 """
 
 import math
@@ -15,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK = 128  # frames of a clip that pass a CPU's front end together: they stay in its cache
-LONG = 1024  # frames beyond which a CPU never holds all (L, L) attention weights of a head
+LONG = 1024  # frames beyond which a CPU never holds all (L, L) attention weights (but WavLM's)
 ROWS = 512  # frames that a CPU's weights are laid out for
+STEP = 8  # frames; a CPU compiles a kernel for each shape, so frames come in multiples of this
 NORMALISE_EPSILON = 1e-7  # as the encoders' own feature extractor
 
 
@@ -35,10 +37,10 @@ def supports(model: nn.Module) -> bool:
 class SpeechEncoder(nn.Module):
     """A frozen Hugging Face speech encoder, laid out for speed on one device in one precision.
 
-    `forward` maps N clips, the samples (n_i,) of each, to the hidden states (sum of L_i, W) of
-    layer 0 (what enters the transformer), layer 1, ... and the last, one after the other, so that
-    who needs a middle layer stops there. The last is the model's `last_hidden_state`: where
-    LayerNorm comes first in every layer (HuBERT-large), the final LayerNorm belongs to it.
+    `forward` maps N clips, the samples (n_i,) of each, to the hidden states (sum of L_i, W), and
+    the L_i, of layer 0 (what enters the transformer), layer 1, ... and the last, one after the
+    other, so that who needs a middle layer stops there. The last is the `last_hidden_state`:
+    where LayerNorm comes first in every layer (HuBERT-large), the final LayerNorm belongs to it.
 
     Args:
         model: the Hugging Face model, on the device to compute on.
@@ -72,19 +74,21 @@ class SpeechEncoder(nn.Module):
         self.layers = nn.ModuleList(layer(old, **here) for old in encoder.layers)
         self.relative = getattr(encoder.layers[0].attention, "compute_bias", None)  # WavLM
 
-    def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, "Batch"]]:
+    def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, list[int]]]:
         if self.normalise:
             clips = [normalised(clip) for clip in clips]
         features, batch = self.front_end(clips)
         batch.relative = self.relative
+        lengths = batch.lengths[: len(clips)]
+        real = sum(lengths)
         x = self.projection(self.feature_norm(features))
         x = x + self.positions(x, batch)
         if not self.norm_first:
             x = self.layer_norm(x)
         for layer in self.layers:
-            yield x, batch
+            yield x[:real], lengths
             x = layer(x, batch)
-        yield (self.layer_norm(x) if self.norm_first else x), batch
+        yield (self.layer_norm(x) if self.norm_first else x)[:real], lengths
 
 
 class Batch:
@@ -118,8 +122,9 @@ class Batch:
 
     @cached_property
     def relative_bias(self) -> dict[int, Tensor]:
-        """WavLM's bias for the distance between two frames, (heads, L, L) for each L."""
-        return {n: self.relative(n, n) for n in {*self.lengths}}
+        """WavLM's bias for the distance between two frames, (heads, L, L) for each L needed."""
+        needed = {max(self.lengths)} if self.side_by_side else {*self.lengths}
+        return {n: self.relative(n, n) for n in needed}
 
 
 def normalised(samples: Tensor) -> Tensor:
@@ -135,6 +140,7 @@ class FrontEnd(nn.Module):
     the first one (base models) takes each channel's mean and variance over one clip. Both follow
     from the mean m and covariance S of the clip's windows, w m and w S w^T for a channel's kernel
     w, so it becomes part of the first kernel: a kernel a clip, and no second look at its output.
+    It also cancels a constant in the samples, which is taken out first, where it costs no digits.
     """
 
     def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -154,10 +160,15 @@ class FrontEnd(nn.Module):
         )
 
     def forward(self, clips: Sequence[Tensor]) -> tuple[Tensor, Batch]:
+        if self.group_norm:
+            clips = [clip - clip.mean() for clip in clips]
         lengths = [self.n_frames(len(clip)) for clip in clips]
-        batch = Batch(lengths, self.device, self.side_by_side)
         if not self.side_by_side:
-            return torch.cat([self._in_chunks(clip) for clip in clips]), batch
+            frames = torch.cat([self._in_chunks(clip) for clip in clips])
+            silent = -len(frames) % STEP  # the frames of one more clip, which no one asked for
+            batch = Batch([*lengths, silent] if silent else lengths, self.device, False)
+            return F.pad(frames, (0, 0, 0, silent)), batch
+        batch = Batch(lengths, self.device, True)
         padded = nn.utils.rnn.pad_sequence(list(clips), batch_first=True).to(self.device)
         n_windows = [self.n_frames(len(clip), layers=1) for clip in clips]
         frames = self.convolve(padded, *self.first_kernel(padded, n_windows))
@@ -202,12 +213,13 @@ class FrontEnd(nn.Module):
         for kernel, stride in reversed(self.steps):
             field = (field - 1) * stride + kernel
         first = self.first_kernel(samples[None], [self.n_frames(len(samples), layers=1)])
-        starts = range(0, self.n_frames(len(samples)), CHUNK)
-        ends = [*starts[1:], self.n_frames(len(samples))]
+        real = self.n_frames(len(samples))
+        starts, end = range(0, real, CHUNK), real + -real % STEP
+        samples = F.pad(samples, (0, (end - 1) * hop + field - len(samples)))
         chunks = [
-            samples[start * hop : (end - 1) * hop + field] for start, end in zip(starts, ends)
+            samples[start * hop : (min(start + CHUNK, end) - 1) * hop + field] for start in starts
         ]
-        return torch.cat([self.convolve(chunk[None], *first)[0] for chunk in chunks])
+        return torch.cat([self.convolve(chunk[None], *first)[0] for chunk in chunks])[:real]
 
 
 class Convolution(nn.Module):
@@ -256,11 +268,12 @@ class Positions(nn.Module):
         return batch.join(F.gelu(y.mT)[:, : padded.shape[2]])  # an even kernel adds a frame
 
     def _clip(self, x: Tensor) -> Tensor:
-        before, after = self.kernel // 2, (self.kernel - 1) // 2
+        before, after = self.kernel // 2, (self.kernel - 1) // 2 + -len(x) % STEP
         groups = x.unflatten(1, (self.groups, -1)).transpose(0, 1)
-        groups = F.pad(groups, (0, 0, before, after))  # (groups, L + kernel - 1, W / groups)
+        groups = F.pad(groups, (0, 0, before, after))  # (groups, about L + kernel, W / groups)
         views = windows(groups, self.kernel, 1)
-        return torch.cat([product(view) for product, view in zip(self.products, views)], dim=1)
+        y = torch.cat([product(view) for product, view in zip(self.products, views)], dim=1)
+        return y[: len(x)]
 
 
 class Layer(nn.Module):

@@ -109,6 +109,21 @@ def test_a_worker_that_does_not_see_the_store_is_an_error(corpus, tmp_path, sche
         list(steps)
 
 
+def test_workers_that_have_all_left_are_an_error(corpus, tmp_path, scheduler, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    address, workers = scheduler
+    encoder = load_encoder(ENCODER)
+    store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
+    steps = cluster.fill_over_cluster(corpus, encoder, store, store.plan(corpus.clips), address)
+    next(steps)
+    workers[1].kill()
+    with pytest.raises(ClusterError, match="all workers have left: start some, then run the same"):
+        list(steps)
+    with pytest.raises(ClusterError, match=f"scheduler {address} has no workers: start some"):
+        extract(corpus, encoder, tmp_path, address)
+    assert len(FeatureStore(store.folder).index) in range(2, 12)
+
+
 @pytest.mark.parametrize("scheduler", ["local:", "local:0", "local:two", "local"])
 def test_a_wrong_number_of_local_workers_is_an_error(corpus, tmp_path, scheduler):
     with pytest.raises(ClusterError, match=rf"'{scheduler}': expected local:N, as local:4"):

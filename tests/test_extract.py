@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -23,7 +24,7 @@ from emoshare_utils import extract as extraction
 from emoshare_utils.corpus import CorpusError
 from emoshare_utils.encoders import load_encoder
 from emoshare_utils.extract import extract, open_store
-from emoshare_utils.store import FeatureStore, StoreError
+from emoshare_utils.store import FeatureStore, Shard, StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +142,18 @@ def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
     assert shards[0] == shards[1]
 
 
+def test_a_gpus_batches_count_the_padding(table):
+    """One long clip must not pull forty short ones up to its length."""
+    clips = table(60).assign(duration_s=[200.0, *[1.0] * 59])
+    for device, expected in (("cpu", [1] + [8] * 7 + [3]), ("cuda", [1, 59])):
+        monkey = {"cpu": 8.0, "cuda": 240.0}[device]
+        extraction.BATCH_S[device], before = monkey, extraction.BATCH_S[device]
+        batches = [rows for _, rows in extraction._batches(Shard("shard-00000", clips), device)]
+        extraction.BATCH_S[device] = before
+        assert [len(rows) for rows in batches] == expected
+        assert pd.concat(batches)["clip_id"].tolist() == clips["clip_id"].tolist()
+
+
 def test_a_shard_is_written_while_the_next_is_encoded(corpus, fbank, tmp_path):
     def wait_for_the_first(count):
         if count > 8:  # the third shard
@@ -170,7 +183,9 @@ def test_progress_tells_clips_audio_rate_and_time_left(corpus, fbank, tmp_path, 
 
 def flip_a_bit(file):
     content = bytearray(file.read_bytes())
-    content[150 if file.suffix == ".npy" else 40] ^= 4  # among the frames; in the index's first page
+    content[150 if file.suffix == ".npy" else 40] ^= (
+        4  # among the frames; in the index's first page
+    )
     file.write_bytes(content)
 
 
@@ -221,35 +236,45 @@ def test_a_disk_that_cannot_hold_the_frames_is_refused_at_once(
     with pytest.raises(StoreError, match=r"needs 0\.0 GB for frames from fbank, but 0\.0 GB are"):
         extract(corpus, fbank.encoder, tmp_path)
     assert fbank.count == 0
+    pooled = load_encoder("untrained-wav2vec2@pooled")  # five rows a clip
+    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [5] * 12
 
 
 def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o555)
+        extract(corpus, fbank.encoder, Path(folder))  # a store that was once written
+        for path in (*Path(folder).rglob("*"), Path(folder)):
+            path.chmod(0o555)
         root = os.geteuid() == 0
         try:
             if root:  # who may write everywhere
                 os.seteuid(65534)
-            with pytest.raises(StoreError, match=rf"{folder}/.* cannot be written \(Permission"):
-                extract(corpus, fbank.encoder, Path(folder))
+            for lies in (Path(folder) / "new", Path(folder)):
+                with pytest.raises(StoreError, match=rf"{folder}/.* cannot be written \(Permiss"):
+                    extract(corpus, fbank.encoder, lies)
         finally:
             if root:
                 os.seteuid(0)
-            Path(folder).chmod(0o755)
+            for path in (Path(folder), *Path(folder).rglob("*")):
+                path.chmod(0o755)
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_so(corpus, tmp_path):
+@pytest.mark.parametrize("name", ["fbank", "untrained-wav2vec2", "untrained-hubert"])
+def test_ctrl_c_keeps_what_is_finished_and_says_so(corpus, tmp_path, name):
     def interrupt(count):
         if count == 9:
+            while not list(tmp_path.rglob("shard-*.parquet")):
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)
 
-    counted = Counted(load_encoder("fbank"), before=interrupt)
-    with pytest.raises(KeyboardInterrupt, match="fbank was stopped by hand: finished shards are"):
+    counted = Counted(load_encoder(name), before=interrupt)
+    with pytest.raises(KeyboardInterrupt, match=f"{name} was stopped by hand: finished shards ar"):
         extract(corpus, counted.encoder, tmp_path / "stopped")
     assert not list(tmp_path.rglob("*.tmp"))
-    extract(corpus, load_encoder("fbank"), tmp_path / "stopped")
-    extract(corpus, load_encoder("fbank"), tmp_path / "straight")
+    assert 0 < len(list(tmp_path.glob("*/*/shard-*.parquet"))) < 3
+    extract(corpus, load_encoder(name), tmp_path / "stopped")
+    extract(corpus, load_encoder(name), tmp_path / "straight")
     assert content(tmp_path / "stopped") == content(tmp_path / "straight")
 
 

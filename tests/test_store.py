@@ -145,7 +145,7 @@ def test_new_clips_get_shards_of_their_own(tmp_path):
     assert planned == ["clip003", *(f"clip{i:03d}" for i in range(30, 45))]
     make(store, shards[0])
     fewer = store.plan(more[:40], 10)  # the corpus shrinks before the plan is carried out
-    assert {shard.name for shard in fewer} == {"shard-00004"}
+    assert {shard.name for shard in fewer} == {"shard-00005"}  # 4 may still be being written
     assert set(fewer[0].clips["clip_id"]).isdisjoint(shards[0].clips["clip_id"])
 
 
