@@ -27,6 +27,8 @@ from emoshare_utils.progress import track_audio
 from emoshare_utils.store import FeatureStore, Shard, StoreError, atomic, remove_leftovers, writing
 
 BATCH_S = {"cpu": 8.0, "cuda": 240.0}  # seconds of audio that are encoded together
+LAST_BATCHES = 8  # what is left of a shard makes at least so many, of `SHORTEST_S` or more
+SHORTEST_S = 2.0
 READERS = 8  # at most: decoding is quick beside encoding
 
 In, Out = TypeVar("In"), TypeVar("Out")
@@ -146,18 +148,20 @@ def _run(
 def _batches(shard: Shard, device: str) -> Iterator[tuple[Shard, pd.DataFrame]]:
     """The clips of a shard, longest first, `BATCH_S` of audio at a time, one clip at least.
 
-    On a GPU a clip counts as much as the batch's longest one, to which it is padded there.
+    On a GPU a clip counts as much as the batch's longest one, to which it is padded there. On a
+    CPU the last batches are shorter, so that all cores finish together.
     """
-    start, seconds, longest_s = 0, 0.0, 0.0
-    for end, duration_s in enumerate(shard.clips["duration_s"]):
-        longest_s = max(longest_s, duration_s)
-        counted_s = duration_s if device == "cpu" else (end - start + 1) * longest_s - seconds
-        if end > start and seconds + counted_s > BATCH_S[device]:
-            yield shard, shard.clips[start:end]
-            start, seconds, longest_s = end, 0.0, duration_s
-            counted_s = duration_s
-        seconds += counted_s
-    yield shard, shard.clips[start:]
+    seconds = shard.clips["duration_s"].to_numpy()
+    start = 0
+    while start < len(seconds):
+        budget_s, used_s = BATCH_S[device], seconds[start:].cumsum()
+        if device == "cpu":
+            budget_s = min(budget_s, max(used_s[-1] / LAST_BATCHES, SHORTEST_S))
+        else:
+            used_s = seconds[start] * np.arange(1, 1 + len(used_s))
+        end = start + max(1, int(np.searchsorted(used_s, budget_s, side="right")))
+        yield shard, shard.clips[start:end]
+        start = end
 
 
 def _read(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.corpus import PAPER_EMOTIONS
+from emoshare_utils.encoders import POOLED, split_layer
 
 PAPER_CORPUS = "compare23"
 
@@ -56,14 +57,26 @@ _PAPER_NOTE = (
 
 def label(encoder: str) -> str:
     """The name of a feature set as a reader should see it; an unknown id stays itself."""
-    return LABELS.get(encoder, encoder)
+    model, layer = split_layer(encoder)
+    name = LABELS.get(model, model)
+    if layer is None:
+        return name
+    return f"{name}, all layers" if layer == POOLED else f"{name}, layer {layer}"
 
 
 def ordered(encoders: Iterable[str]) -> list[str]:
-    """Each encoder once: the paper's four, any others by name, untrained ones, acoustic ones."""
+    """Each encoder once: the paper's four, any others by name, untrained ones, acoustic ones.
+
+    The layers of an encoder follow it by number.
+    """
     rank = {name: place for place, name in enumerate(LABELS)}
     others = rank["hubert-large"] + 0.5
-    return sorted(set(encoders), key=lambda name: (rank.get(name, others), name))
+
+    def place(encoder: str) -> tuple:
+        model, layer = split_layer(encoder)
+        return rank.get(model, others), model, layer is not None, isinstance(layer, str), layer
+
+    return sorted(set(encoders), key=place)
 
 
 def paper_table1() -> pd.DataFrame:

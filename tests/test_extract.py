@@ -142,16 +142,26 @@ def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
     assert shards[0] == shards[1]
 
 
+def batches(clips: pd.DataFrame, device: str) -> list[pd.DataFrame]:
+    rows = [rows for _, rows in extraction._batches(Shard("shard-00000", clips), device)]
+    assert pd.concat(rows)["clip_id"].tolist() == clips["clip_id"].tolist()
+    return rows
+
+
 def test_a_gpus_batches_count_the_padding(table):
     """One long clip must not pull forty short ones up to its length."""
-    clips = table(60).assign(duration_s=[200.0, *[1.0] * 59])
-    for device, expected in (("cpu", [1] + [8] * 7 + [3]), ("cuda", [1, 59])):
-        monkey = {"cpu": 8.0, "cuda": 240.0}[device]
-        extraction.BATCH_S[device], before = monkey, extraction.BATCH_S[device]
-        batches = [rows for _, rows in extraction._batches(Shard("shard-00000", clips), device)]
-        extraction.BATCH_S[device] = before
-        assert [len(rows) for rows in batches] == expected
-        assert pd.concat(batches)["clip_id"].tolist() == clips["clip_id"].tolist()
+    found = batches(table(60).assign(duration_s=[200.0, *[1.0] * 59]), "cuda")
+    assert [len(rows) for rows in found] == [1, 59]
+    found = batches(table(60).assign(duration_s=9.0), "cuda")
+    assert [len(rows) for rows in found] == [26, 26, 8]  # 240 s at most
+
+
+def test_a_cpus_batches_become_shorter_towards_the_end(table, monkeypatch):
+    monkeypatch.setitem(extraction.BATCH_S, "cpu", 8.0)
+    found = batches(table(100).assign(duration_s=[20.0, *[1.0] * 99]), "cpu")
+    sizes = [len(rows) for rows in found]
+    assert sizes[:6] == [1, 8, 8, 8, 8, 8]
+    assert sizes[-1] <= sizes[-2] <= 2 and sizes[1:] == sorted(sizes[1:], reverse=True)
 
 
 def test_a_shard_is_written_while_the_next_is_encoded(corpus, fbank, tmp_path):

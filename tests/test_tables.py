@@ -271,3 +271,15 @@ def test_labels_and_order():
         "untrained-hubert",
         "fbank",
     ]
+
+
+def test_layers_are_named_and_follow_their_encoder_by_number():
+    names = ["hubert-large@12", "fbank", "hubert-large@pooled", "hubert-large@6", "hubert-large"]
+    assert [tables.label(name) for name in tables.ordered([*names, "org/model@3"])] == [
+        "HuBERT (Large)",
+        "HuBERT (Large), layer 6",
+        "HuBERT (Large), layer 12",
+        "HuBERT (Large), all layers",
+        "org/model, layer 3",
+        "Mel filterbank",
+    ]
