@@ -18,7 +18,7 @@ import torch
 
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.encoders import Encoder, load_encoder
-from emoshare_utils.extract import fill
+from emoshare_utils.fill import fill
 from emoshare_utils.store import FeatureStore, Shard
 
 if TYPE_CHECKING:

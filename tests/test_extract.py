@@ -21,6 +21,7 @@ import soundfile
 
 from emoshare_utils import audio
 from emoshare_utils import extract as extraction
+from emoshare_utils import fill as filling
 from emoshare_utils.corpus import CorpusError
 from emoshare_utils.encoders import load_encoder
 from emoshare_utils.extract import extract, open_store
@@ -31,7 +32,7 @@ from emoshare_utils.store import FeatureStore, Shard, StoreError
 def small_shards(monkeypatch):
     """Three shards of four clips, each of two batches."""
     monkeypatch.setattr(FeatureStore.plan, "__defaults__", (4,))
-    monkeypatch.setitem(extraction.BATCH_S, "cpu", 0.8)
+    monkeypatch.setitem(filling.BATCH_S, "cpu", 0.8)
 
 
 class Counted:
@@ -136,14 +137,14 @@ def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
     for workers in (1, 3):
         folder = tmp_path / str(workers)
         store = FeatureStore.create(folder, encoder.name, encoder.width, encoder.settings)
-        for _ in extraction.fill(corpus, encoder, store, store.plan(corpus.clips), workers):
+        for _ in filling.fill(corpus, encoder, store, store.plan(corpus.clips), workers):
             pass
         shards.append(content(folder))
     assert shards[0] == shards[1]
 
 
 def batches(clips: pd.DataFrame, device: str) -> list[pd.DataFrame]:
-    rows = [rows for _, rows in extraction._batches(Shard("shard-00000", clips), device)]
+    rows = [rows for _, rows in filling._batches(Shard("shard-00000", clips), device)]
     assert pd.concat(rows)["clip_id"].tolist() == clips["clip_id"].tolist()
     return rows
 
@@ -157,7 +158,7 @@ def test_a_gpus_batches_count_the_padding(table):
 
 
 def test_a_cpus_batches_become_shorter_towards_the_end(table, monkeypatch):
-    monkeypatch.setitem(extraction.BATCH_S, "cpu", 8.0)
+    monkeypatch.setitem(filling.BATCH_S, "cpu", 8.0)
     found = batches(table(100).assign(duration_s=[20.0, *[1.0] * 99]), "cpu")
     sizes = [len(rows) for rows in found]
     assert sizes[:6] == [1, 8, 8, 8, 8, 8]
@@ -232,7 +233,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(corpus, fbank, tmp_path,
         extract(corpus, fbank.encoder, tmp_path / "full")
     monkeypatch.undo()
     monkeypatch.setattr(FeatureStore.plan, "__defaults__", (4,))
-    monkeypatch.setitem(extraction.BATCH_S, "cpu", 0.8)
+    monkeypatch.setitem(filling.BATCH_S, "cpu", 0.8)
     again = Counted(load_encoder("fbank"))
     extract(corpus, again.encoder, tmp_path / "full")
     assert again.count == 8
@@ -332,13 +333,13 @@ def test_a_second_writer_is_refused(corpus, tmp_path):
 KILLED = """
 import dataclasses, os, signal, sys, time
 from pathlib import Path
-from emoshare_utils import extract
+from emoshare_utils import extract, fill
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.encoders import load_encoder
 from emoshare_utils.store import FeatureStore
 
 corpus, encoder = Corpus.load(Path(sys.argv[1])), load_encoder("fbank")
-FeatureStore.plan.__defaults__, extract.BATCH_S["cpu"], sync = (4,), 0.8, os.fsync
+FeatureStore.plan.__defaults__, fill.BATCH_S["cpu"], sync = (4,), 0.8, os.fsync
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
