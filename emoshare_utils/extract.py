@@ -18,6 +18,7 @@ from emoshare_utils.store import (
     StoreError,
     atomic,
     remove_leftovers,
+    size,
     writing,
 )
 
@@ -110,8 +111,8 @@ def _refuse_full_disk(store: FeatureStore, encoder: str, shards: list[Shard]) ->
     free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise StoreError(
-            f"{store.folder} needs {needed / 1e9:.1f} GB for frames from {encoder}, but "
-            f"{free / 1e9:.1f} GB are free: make room, then run the same again"
+            f"{store.folder} needs {size(needed)} for frames from {encoder}, but {size(free)} are "
+            "free: make room, then run the same again"
         )
 
 

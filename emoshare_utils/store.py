@@ -333,7 +333,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = f"make room ({_free_gb(folder):.1f} GB are free)"
+            advice = f"make room ({size(_free(folder))} are free)"
         elif error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
             advice = "its file system cannot lock files (flock): mount it so, or use another"
         else:
@@ -344,7 +344,12 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _free_gb(folder: Path) -> float:
+def _free(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free / 1e9
+    return shutil.disk_usage(folder).free
+
+
+def size(n_bytes: int) -> str:
+    """As "1.5 GB" or "20.0 MB"."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

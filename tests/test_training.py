@@ -40,7 +40,7 @@ def made(tmp_path_factory) -> tuple[Corpus, FeatureStore]:
     store = FeatureStore.create(
         tmp_path_factory.mktemp("features"), "fbank", 5, {"encoder": "fbank"}
     )
-    store.write_shard(clips, frames)
+    store.write_shard("shard-00000", clips, frames)
     return Corpus("made", Path("/nowhere"), EMOTIONS, clips), store
 
 
