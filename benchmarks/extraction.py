@@ -31,7 +31,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 from emoshare_utils import audio, figures
 from emoshare_utils.corpus import COLUMNS, Corpus
 from emoshare_utils.device import choose_device, multiplies_bfloat16
-from emoshare_utils.encoders import Encoder, load_encoder
+from emoshare_utils.encoders import Encoder, load_encoder, relative_error
 from emoshare_utils.extract import extract
 from emoshare_utils.paths import Run
 from emoshare_utils.speech_encoder import packs
@@ -226,11 +226,7 @@ def errors(contenders: Contenders, ours: dict[str, str]) -> dict[str, float]:
     found[f"plain loop, batches of {PLAIN_BATCH}"] = [
         frames[: len(true)] for frames, true in zip(batched, exact)
     ]
-    size = np.sqrt(sum(np.square(true).sum() for true in exact))
-    return {
-        label: float(np.sqrt(sum(np.square(a - b).sum() for a, b in zip(frames, exact))) / size)
-        for label, frames in found.items()
-    }
+    return {label: relative_error(frames, exact) for label, frames in found.items()}
 
 
 def timed(run: Callable) -> float:
