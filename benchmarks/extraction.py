@@ -30,11 +30,10 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from emoshare_utils import audio, figures
 from emoshare_utils.corpus import COLUMNS, Corpus
-from emoshare_utils.device import choose_device, multiplies_bfloat16
+from emoshare_utils.device import choose_device, has_onednn, multiplies_bfloat16
 from emoshare_utils.encoders import Encoder, load_encoder, relative_error
 from emoshare_utils.extract import extract
 from emoshare_utils.paths import Run
-from emoshare_utils.speech_encoder import packs
 
 BENCH = Run("bench")
 ROUNDS = 5
@@ -243,7 +242,7 @@ def matrix_peak(precision: str, device: torch.device) -> float:
     for m, k, n in shapes:
         a, b = torch.randn(m, k).to(device, dtype), torch.randn(n, k).to(device, dtype)
         products = [lambda a=a, b=b: torch.nn.functional.linear(a, b)]
-        if packs(device, dtype):
+        if has_onednn(device, dtype):
             packed = torch.ops.mkldnn._reorder_linear_weight(b, m)
             products.append(
                 lambda a=a, w=packed: torch.ops.mkldnn._linear_pointwise(

@@ -54,6 +54,15 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
+def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN, whose matrix products suit any maker's CPU, is there for this type."""
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute with one thread: sums are then taken in the same order on every machine."""

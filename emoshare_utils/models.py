@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emoshare_utils.device import has_onednn
 from emoshare_utils.padding import mask
 
 
@@ -51,6 +52,8 @@ class Sizes:
             raise ValueError("cnn is empty: expected the channels of one convolution or more")
 
 
+WIDE = 2**16  # channels in times channels out, from which on a kernel's gradient is our own
+
 OUTPUTS = {  # each with its inverse
     "sigmoid": (torch.sigmoid, lambda share: math.log(share / (1 - share))),
     "relu": (torch.relu, lambda share: share),
@@ -69,7 +72,10 @@ class Architecture1(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features (N, L, W), lengths (N,) -> shares (N,)."""
-        features = self.standardise(features, lengths)
+        return self.regress(self.standardise(features, lengths), lengths)
+
+    def regress(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Standardised features (N, L, W), lengths (N,) -> shares (N,)."""
         frames, lengths = self.cnn(features, lengths)  # (N, L/2, W_c)
         states, _ = self.lstm(frames, lengths)  # (N, L/2, W_l)
         mean = masked_mean(states, lengths)  # Eq. 1: (N, W_l)
@@ -89,7 +95,10 @@ class Architecture2(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features (N, L, W), lengths (N,) -> shares (N,)."""
-        features = self.standardise(features, lengths)
+        return self.regress(self.standardise(features, lengths), lengths)
+
+    def regress(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Standardised features (N, L, W), lengths (N,) -> shares (N,)."""
         frames, lengths = self.cnn(features, lengths)  # (N, L/2, W_c)
         states, final = self.lstm(frames, lengths)  # (N, L/2, W_l), (N, 2 W_l)
         attended, _ = self.attention(states, final, lengths)  # Eq. 2b: (N, W_l)
@@ -127,7 +136,7 @@ class CNN(nn.Module):
         super().__init__()
         sizes = [width, *channels]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(n_in, n_out, kernel_size=3, padding=1)
+            Convolution(n_in, n_out, kernel_size=3, padding=1)
             for n_in, n_out in zip(sizes, sizes[1:])
         )
         self.pool = pool
@@ -137,20 +146,65 @@ class CNN(nn.Module):
         frames = features
         for convolution in self.convolutions:
             # zero beyond the clip's end again, as a clip alone would see there
-            frames = F.relu(convolve(frames, convolution)) * real
+            frames = F.relu(convolution(frames)) * real
         # a clip shorter than one pool keeps one frame
         return max_pool(frames, self.pool), (lengths // self.pool).clamp(min=1)
 
 
-def convolve(frames: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """A 1D convolution of (N, L, C) frames as they lie in memory.
+class Convolution(nn.Conv1d):
+    """A 1D convolution over frames as they lie in memory: (N, L, C) -> (N, L, C')."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        weight, bias = self.weight.to(frames.dtype), self.bias.to(frames.dtype)
+        wide = self.in_channels * self.out_channels >= WIDE
+        if wide and has_onednn(frames.device, frames.dtype):
+            return _Convolve.apply(frames, weight, bias)
+        return convolve(frames, weight, bias)
+
+
+def convolve(frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 1D convolution of kernel 3 over frames as they lie in memory: (N, L, C) -> (N, L, C').
 
     As a 2D convolution of height 1 in channels-last layout it spares two transpositions.
     """
     image = frames.transpose(1, 2).unsqueeze(2)  # (N, C, 1, L)
-    weight, bias, (padding,) = convolution.weight, convolution.bias, convolution.padding
-    image = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, padding))
+    image = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, 1))
     return image.squeeze(2).transpose(1, 2)
+
+
+class _Convolve(torch.autograd.Function):
+    """`convolve` on a CPU, whose own gradient of a wide kernel takes twice as long as its parts."""
+
+    @staticmethod
+    def forward(ctx, frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(frames, weight)
+        return convolve(frames, weight, bias)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        frames, weight = ctx.saved_tensors
+        of_frames = None
+        if ctx.needs_input_grad[0]:
+            of_frames = convolve(gradient, weight.flip(2).transpose(0, 1))
+        return of_frames, _gradient_of_kernel(frames, gradient), gradient.sum(dim=(0, 1))
+
+
+def _gradient_of_kernel(frames: Tensor, gradient: Tensor) -> Tensor:
+    """Frames (N, L, C) and the gradient of the output (N, L, C') -> that of the kernel (C', C, 3).
+
+    dW_k = sum over l of gradient(l) frames(l + k - 1): with one zero between the clips, all three
+    are one matrix product over all frames.
+    """
+    (n, length, channels), outputs = frames.shape, gradient.shape[2]
+    x = frames.new_zeros(channels, n, length + 1)
+    x[:, :, :length] = frames.permute(2, 0, 1)
+    g = gradient.new_zeros(3, outputs, n * (length + 1))
+    g[1].view(outputs, n, length + 1)[:, :, :length] = gradient.permute(2, 0, 1)
+    g[0, :, :-1] = g[1, :, 1:]
+    g[2, :, 1:] = g[1, :, :-1]
+    g, x = g.view(3 * outputs, -1), x.view(channels, -1)
+    kernel = torch.ops.mkldnn._linear_pointwise(g, x, None, "none", [], "none")  # g x'
+    return kernel.view(3, outputs, channels).permute(1, 2, 0)
 
 
 def max_pool(frames: Tensor, pool: int) -> Tensor:
@@ -180,9 +234,19 @@ class LSTM(nn.Module):
         clips, last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         states, final = frames, []
         for layer in self.layers:
-            states, _ = layer(states)
+            states = run(layer, states)
             final.append(states[clips, last])
-        return states, torch.cat(final, dim=1)
+        return states.float(), torch.cat(final, dim=1).float()
+
+
+def run(layer: nn.LSTM, frames: Tensor) -> Tensor:
+    """One LSTM layer in the precision of its input, (N, L, W) -> states (N, L, W_l)."""
+    weights = [weight.to(frames.dtype) for weight in layer.all_weights[0]]
+    start = frames.new_zeros(1, len(frames), layer.hidden_size)
+    states, *_ = torch.lstm(
+        frames, (start, start), weights, True, 1, 0.0, layer.training, False, True
+    )
+    return states
 
 
 def masked_mean(states: Tensor, lengths: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emoshare_utils.device import has_onednn
+
 CHUNK = 128  # frames of a clip that pass a CPU's front end together: they stay in its cache
 LONG = 1024  # frames beyond which a CPU never holds all (L, L) attention weights (but WavLM's)
 ROWS = 512  # frames that a CPU's weights are laid out for
@@ -253,7 +255,7 @@ class Positions(nn.Module):
         self.weight = old.weight.detach().to(device, dtype)  # (W, W / groups, kernel)
         self.bias = old.bias.detach().to(device, dtype)
         self.products = None
-        if packs(device, dtype):
+        if has_onednn(device, dtype):
             kernels = self.weight.mT.flatten(1).chunk(self.groups)
             pairs = zip(kernels, self.bias.chunk(self.groups))
             self.products = nn.ModuleList(
@@ -378,7 +380,7 @@ class Dense(nn.Module):
         self.weight = old.weight.detach().to(device, dtype)
         self.bias = None if old.bias is None else old.bias.detach().to(device, dtype)
         self.gelu = gelu
-        self.packed = packs(device, dtype)
+        self.packed = has_onednn(device, dtype)
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
 
@@ -422,12 +424,3 @@ def windows(x: Tensor, kernel: int, stride: int) -> Tensor:
     x = x.contiguous()
     shape = (n, (t - kernel) // stride + 1, kernel * c)
     return x.as_strided(shape, (x.stride(0), stride * c, 1), x.storage_offset())
-
-
-def packs(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN, which lays out weights for a CPU's matrix units, is there for this type."""
-    return (
-        device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )

@@ -85,8 +85,9 @@ class Shard:
 class FeatureStore:
     """The frames of every clip under one encoder and setting.
 
-    `frames(clip_id)` gives (L, W) float16, read from a memory map: no clip is padded on disk and
-    no array holds a whole split.
+    `frames(clip_id)` gives (L, W) float16: no clip is padded on disk and no array holds a whole
+    split. Clips are read one by one, not mapped: the pages of a map count as resident memory, and
+    a pass over a store would hold all of it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -189,7 +190,7 @@ class FeatureStore:
         They are compared with their checksum the first time.
         """
         shard, offset, length, checksum = self._places[clip_id]
-        frames = self._shard(shard)[offset : offset + length]
+        frames = self._shard(shard).read(offset, length)
         if clip_id not in self._compared:
             if _checksum(frames) != checksum:
                 raise _damaged(self.folder / f"{shard}.npy", f"clip {clip_id} has changed")
@@ -274,11 +275,9 @@ class FeatureStore:
     def _compared(self) -> set[str]:
         return set()
 
-    @lru_cache(maxsize=256)  # noqa: B019  (a store lives as long as its maps)
-    def _shard(self, name: str) -> np.ndarray:
-        file = self.folder / f"{name}.npy"
-        with _named_if_damaged(file):
-            return np.load(file, mmap_mode="r")
+    @lru_cache(maxsize=256)  # noqa: B019  (a store lives as long as its open files)
+    def _shard(self, name: str) -> "_Frames":
+        return _Frames(self.folder / f"{name}.npy")
 
     def _intact(self, index: Path) -> bool:
         try:
@@ -286,10 +285,37 @@ class FeatureStore:
         except StoreError:
             return False
         places = zip(rows["offset"], rows["length"], rows["checksum"])
-        return all(_checksum(frames[at : at + n]) == checksum for at, n, checksum in places)
+        try:
+            return all(_checksum(frames.read(at, n)) == checksum for at, n, checksum in places)
+        except StoreError:
+            return False
 
     def _shards(self) -> list[Path]:
         return sorted(self.folder.glob("shard-*.parquet"))
+
+
+class _Frames:
+    """The frames in a shard's .npy file, (sum of L, W) float16; threads may read at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _named_if_damaged(path):
+            self.file = path.open("rb", buffering=0)
+            np.lib.format.read_magic(self.file)
+            shape, _, self.dtype = np.lib.format.read_array_header_1_0(self.file)
+            _, self.width = shape
+            self.start = self.file.tell()
+
+    def read(self, offset: int, length: int) -> np.ndarray:
+        """`length` frames from `offset` on, (length, W)."""
+        frames = np.empty((length, self.width), self.dtype)
+        rest, at = memoryview(frames).cast("B"), self.start + offset * frames.strides[0]
+        while rest:
+            read = os.preadv(self.file.fileno(), [rest], at)
+            if not read:
+                raise _damaged(self.path, f"it ends before frame {offset + length}")
+            rest, at = rest[read:], at + read
+        return frames
 
 
 def _content(width: int, settings: dict) -> bytes:

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-import math
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -17,18 +17,20 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from emoshare_utils import checkpoints
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.device import choose_device, one_worker_a_core
+from emoshare_utils.learner import Learner, step
+from emoshare_utils.loader import Loader, frame_statistics
 from emoshare_utils.metrics import spearman
-from emoshare_utils.models import ARCHITECTURES, Sizes
-from emoshare_utils.padding import pad
+from emoshare_utils.models import ARCHITECTURES, Sizes, Standardise
 from emoshare_utils.progress import track
 from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
-PIECES = 2  # a batch is cut by length, so that short clips are not padded to the longest
-EVALUATION_BATCH = 32
-FEW_SHAPES = 64  # frames; batches of few different lengths let a CPU reuse its compiled kernels
+EVALUATION_BATCH = 128
+LARGE = 1_000_000  # parameters
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class Training:
         epochs: at most.
         patience: epochs without a better devel rho after which an emotion stops.
         standardise: frames to zero mean and unit variance over the training split.
-        max_frames: zero-pad to this many frames; None: to the longest clip of the batch.
+        max_frames: zero-pad to this many frames; None: as little as may be.
+        precision: of the arithmetic of CNN and LSTM, "float32" or "bfloat16"; weights, their
+            steps, and everything after the LSTM are float32 in both.
         start_at_mean: the output's bias starts at the mean training share instead of by chance,
             which saves the first epochs, and a ReLU output from starting dead.
         shuffle_shares: a control: permute the shares that training sees over the clips, each
@@ -54,6 +58,7 @@ class Training:
     patience: int = 10
     standardise: bool = True
     max_frames: int | None = None
+    precision: str = "float32"
     start_at_mean: bool = False
     shuffle_shares: bool = False
 
@@ -61,6 +66,10 @@ class Training:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected more than 0")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,14 +122,20 @@ def train_system(
     about = system | _settings(corpus, sizes, training)
     finished = folder / "system.json"
     if finished.is_file() and json.loads(finished.read_text()) == about:
+        checkpoints.remove(folder)  # a run killed at its very end left it
         return _read(folder)
     finished.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
 
     chosen = choose_device(device)
-    label = f"{encoder}, Architecture {architecture}, seed {seed}"
-    networks, history = _train(corpus, store, architecture, seed, sizes, training, chosen, label)
-    predictions = _predict_splits(corpus, store, networks, training.max_frames, chosen)
+    try:
+        networks, history = _train(corpus, store, about, sizes, training, chosen, folder)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{encoder}, Architecture {architecture}, seed {seed} was stopped by hand: finished "
+            "epochs are kept, and the same command goes on from there"
+        ) from None
+    predictions = _predict_splits(corpus, store, networks, training, chosen)
     system = {"encoder": encoder, "architecture": architecture, "seed": seed}
     predictions = predictions.assign(**system)[PREDICTION_COLUMNS]
     for emotion, network in networks.items():
@@ -132,6 +147,7 @@ def train_system(
         history.assign(**system).to_parquet(file, index=False)
     with atomic(finished) as file:
         file.write((json.dumps(about, indent=2) + "\n").encode())
+    checkpoints.remove(folder)
     return _read(folder)
 
 
@@ -174,117 +190,86 @@ def load_network(folder: Path, emotion: str, width: int) -> nn.Module:
     return network.eval()
 
 
-class _Emotion:
-    """The training of one emotion's network: its optimiser, and its best weights on devel."""
-
-    def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        self.network = network
-        self.optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
-        self.best_rho = -math.inf
-        self.best_epoch = 0
-        self.best_weights = copy.deepcopy(network.state_dict())
-        self.squared_error = 0.0
-
-    def judge(self, rho: float, epoch: int) -> None:
-        """Keep the weights if rho is the best so far.
-
-        A constant prediction never is; but where nothing better ever came it is kept, so that
-        the results report it.
-        """
-        if rho > self.best_rho:
-            self.best_rho, self.best_epoch = rho, epoch
-        if rho == self.best_rho or self.best_rho == -math.inf:
-            self.best_weights = copy.deepcopy(self.network.state_dict())
-
-
 def _train(
     corpus: Corpus,
     store: FeatureStore,
-    architecture: int,
-    seed: int,
+    about: dict,
     sizes: Sizes,
     training: Training,
     device: torch.device,
-    label: str,
+    folder: Path,
 ) -> tuple[dict[str, nn.Module], pd.DataFrame]:
-    """The best network of every emotion, and the history: emotion, epoch, train_mse, devel_rho."""
+    """The best network of every emotion, and the history: emotion, epoch, train_mse, devel_rho.
+
+    Goes on after the last epoch that `folder` has a checkpoint of.
+    """
+    architecture, seed = about["architecture"], about["seed"]
+    label = f"{store.settings['encoder']}, Architecture {architecture}, seed {seed}"
     clip_ids = corpus.split("train")["clip_id"].to_numpy()
     shares = corpus.shares("train")
-    devel_ids, devel_shares = corpus.split("devel")["clip_id"], corpus.shares("devel")
+    devel_ids, devel_shares = corpus.split("devel")["clip_id"].to_numpy(), corpus.shares("devel")
     order = np.random.default_rng(seed)
     if training.shuffle_shares:
         shares, devel_shares = (order.permuted(x, axis=0) for x in (shares, devel_shares))
-    statistics = _frame_statistics(store, clip_ids) if training.standardise else None
-    emotions = {}
+
+    standardise = Standardise(store.width)
+    if training.standardise:
+        standardise.fit(*frame_statistics(store, clip_ids))
+    learners = {}
     for emotion, mean_share in zip(corpus.emotions, shares.mean(axis=0)):
         network = _initial(architecture, store.width, sizes, seed, emotion)
-        if statistics:
-            network.standardise.fit(*statistics)
+        network.standardise.load_state_dict(standardise.state_dict())
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)
-        emotions[emotion] = _Emotion(network.to(device), training.learning_rate)
+        learners[emotion] = Learner(network.to(device), training.learning_rate)
+    targets = torch.tensor(shares, dtype=torch.float32)
+    done, history = checkpoints.restore(folder, about, learners, order)
+    if done:
+        print(f"{label}: goes on after epoch {done}")
 
-    history = []
+    loader = _loader(store, learners[corpus.emotions[0]].network, training, device)
+    start = time.perf_counter()
     with one_worker_a_core() as pool:
-        for epoch in track(range(1, training.epochs + 1), label, unit="epochs"):
+        for epoch in track(range(done + 1, training.epochs + 1), label, unit="epochs"):
             active = {
-                emotion: state
-                for emotion, state in emotions.items()
-                if epoch - state.best_epoch <= training.patience
+                emotion: learner
+                for emotion, learner in learners.items()
+                if epoch - learner.best_epoch <= training.patience
             }
             if not active:
                 break
             columns = [corpus.emotions.index(emotion) for emotion in active]
-            for batch in _batches(order.permutation(len(clip_ids)), training.batch_size):
-                targets = shares[batch][:, columns]
-                _step(pool, active, store, clip_ids[batch], targets, training, device)
-            networks = [state.network for state in active.values()]
-            predicted = _predict(pool, networks, store, devel_ids, training.max_frames, device)
-            for (emotion, state), column, prediction in zip(active.items(), columns, predicted.T):
+            batches = _batches(order.permutation(len(clip_ids)), training.batch_size)
+            for batch, pieces in loader.batches(batches, clip_ids):
+                step(pool, list(active.values()), pieces, targets[batch][:, columns])
+            networks = [learner.network for learner in active.values()]
+            predicted = _predict(pool, networks, loader, devel_ids)
+            for (emotion, learner), column, prediction in zip(active.items(), columns, predicted.T):
                 rho = spearman(devel_shares[:, column], prediction)
-                state.judge(rho, epoch)
-                mse, state.squared_error = state.squared_error / len(clip_ids), 0.0
+                learner.judge(rho, epoch)
+                mse, learner.squared_error = learner.squared_error / len(clip_ids), 0.0
                 history.append(
                     {"emotion": emotion, "epoch": epoch, "train_mse": mse, "devel_rho": rho}
                 )
-    for state in emotions.values():
-        state.network.load_state_dict(state.best_weights)
-    networks = {emotion: state.network for emotion, state in emotions.items()}
+            checkpoints.write(folder, about, epoch, learners, order, history)
+    waited = loader.waited_s / (time.perf_counter() - start)
+    print(f"{label}: {waited:.1%} of the time went into waiting for frames")
+    for learner in learners.values():
+        learner.network.load_state_dict(learner.best_weights)
+    networks = {emotion: learner.network for emotion, learner in learners.items()}
     return networks, pd.DataFrame(history)
 
 
-def _step(
-    pool: Executor,
-    active: dict[str, _Emotion],
-    store: FeatureStore,
-    clip_ids: np.ndarray,
-    shares: np.ndarray,
-    training: Training,
-    device: torch.device,
-) -> None:
-    """One optimiser step of every active emotion on one batch.
-
-    The batch is cut by length and the gradients summed, which is the gradient of the whole:
-    short clips are then not padded to the longest.
-    """
-    by_length = np.argsort(store.lengths(clip_ids), kind="stable")
-    pieces = []
-    for piece in np.array_split(by_length, min(PIECES, len(by_length))):
-        frames = [store.frames(clip) for clip in clip_ids[piece]]
-        features, lengths = (x.to(device) for x in pad(frames, training.max_frames, FEW_SHAPES))
-        targets = torch.tensor(shares[piece], dtype=torch.float32, device=device)
-        pieces.append((features, lengths, targets))
-
-    def step(column: int, state: _Emotion) -> None:
-        state.optimiser.zero_grad()
-        for features, lengths, targets in pieces:
-            error = state.network(features, lengths) - targets[:, column]
-            squared_error = error.square().sum()
-            (squared_error / len(clip_ids)).backward()
-            state.squared_error += float(squared_error.detach())
-        state.optimiser.step()
-
-    list(pool.map(step, range(len(active)), active.values()))
+def _loader(
+    store: FeatureStore, network: nn.Module, training: Training, device: torch.device
+) -> Loader:
+    """Batches for `network`, and all that start with the same standardisation."""
+    standardise = copy.deepcopy(network.standardise).cpu()
+    precision = getattr(torch, training.precision)
+    # a large network gains more from little padding than it loses by small pieces
+    large = sum(parameter.numel() for parameter in network.parameters()) > LARGE
+    piece_clips = 8 if large and device.type == "cpu" else 32
+    return Loader(store, standardise, precision, training.max_frames, piece_clips, device)
 
 
 def _initial(architecture: int, width: int, sizes: Sizes, seed: int, emotion: str) -> nn.Module:
@@ -299,72 +284,51 @@ def _batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         yield order[start : start + batch_size]
 
 
-def _frame_statistics(store: FeatureStore, clip_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every feature over the frames of these clips, (W,) each."""
-    count, total, squares = 0, np.zeros(store.width), np.zeros(store.width)
-    for clip in clip_ids:
-        frames = store.frames(clip).astype(np.float64)
-        count += len(frames)
-        total += frames.sum(axis=0)
-        squares += (frames**2).sum(axis=0)
-    mean = total / count
-    variance = squares / count - mean**2
-    scale = np.sqrt(np.where(variance > 1e-10, variance, 1.0))  # a constant feature stays as it is
-    return torch.tensor(mean, dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)
-
-
 def _predict(
-    pool: Executor,
-    networks: Sequence[nn.Module],
-    store: FeatureStore,
-    clip_ids: Sequence[str],
-    max_frames: int | None,
-    device: torch.device,
+    pool: Executor, networks: Sequence[nn.Module], loader: Loader, clip_ids: np.ndarray
 ) -> np.ndarray:
     """The share each network predicts for each clip, (N, networks).
 
     Clips are batched by length, which changes no number.
     """
-    clip_ids = np.asarray(clip_ids)
     predictions = np.empty((len(clip_ids), len(networks)))
-    by_length = np.argsort(store.lengths(clip_ids), kind="stable")
-    for batch in _batches(by_length, EVALUATION_BATCH):
-        frames = [store.frames(clip) for clip in clip_ids[batch]]
-        features, lengths = (x.to(device) for x in pad(frames, max_frames, FEW_SHAPES))
-        shares = pool.map(_share, networks, repeat(features), repeat(lengths))
-        predictions[batch] = np.stack(list(shares), axis=1)
+    by_length = np.argsort(loader.store.lengths(clip_ids), kind="stable")
+    for batch, pieces in loader.batches(_batches(by_length, EVALUATION_BATCH), clip_ids):
+        for rows, features, lengths in pieces:
+            shares = pool.map(_share, networks, repeat(features), repeat(lengths))
+            predictions[batch[rows]] = np.stack(list(shares), axis=1)
     return predictions
 
 
 @torch.no_grad()
 def _share(network: nn.Module, features: Tensor, lengths: Tensor) -> np.ndarray:
-    return network(features, lengths).cpu().numpy()
+    return network.regress(features, lengths).cpu().numpy()
 
 
 def _predict_splits(
     corpus: Corpus,
     store: FeatureStore,
     networks: dict[str, nn.Module],
-    max_frames: int | None,
+    training: Training,
     device: torch.device,
 ) -> pd.DataFrame:
     """Predictions for devel and test; the share is null where the test labels are masked."""
     tables = []
+    loader = _loader(store, networks[corpus.emotions[0]], training, device)
     for split in ("devel", "test"):
         clips = corpus.split(split)
         if clips.empty:
             continue
         with one_worker_a_core() as pool:
-            predictions = _predict(
-                pool, list(networks.values()), store, clips["clip_id"], max_frames, device
-            )
+            clip_ids = clips["clip_id"].to_numpy()
+            predictions = _predict(pool, list(networks.values()), loader, clip_ids)
         for emotion, prediction in zip(networks, predictions.T):
             tables.append(
                 pd.DataFrame(
                     {
                         "emotion": emotion,
                         "split": split,
-                        "clip_id": clips["clip_id"].to_numpy(),
+                        "clip_id": clip_ids,
                         "share": clips[emotion].to_numpy(float),
                         "prediction": prediction,
                     }

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from emoshare_utils import models
 from emoshare_utils.models import (
     ARCHITECTURES,
     CNN,
@@ -15,9 +16,9 @@ from emoshare_utils.models import (
     Architecture1,
     Architecture2,
     Attention,
+    Convolution,
     Sizes,
     Standardise,
-    convolve,
     masked_mean,
     max_pool,
 )
@@ -110,10 +111,37 @@ def test_max_pool_is_torchs():
     assert torch.equal(max_pool(frames, 4), expected.transpose(1, 2))
 
 
-def test_convolve_is_torchs():
-    convolution, frames = nn.Conv1d(WIDTH, 6, 3, padding=1), torch.randn(3, 21, WIDTH)
-    expected = convolution(frames.transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(convolve(frames, convolution), expected)
+@pytest.mark.parametrize("wide", [0, models.WIDE])
+def test_convolution_and_its_gradients_are_torchs(monkeypatch, wide):
+    monkeypatch.setattr(models, "WIDE", wide)
+    torch.manual_seed(0)
+    ours, plain = Convolution(WIDTH, 6, 3, padding=1), nn.Conv1d(WIDTH, 6, 3, padding=1)
+    plain.load_state_dict(ours.state_dict())
+    for n, length in ((3, 21), (1, 1), (4, 2)):
+        frames = torch.randn(n, length, WIDTH, requires_grad=True)
+        weight = torch.randn(n, length, 6)
+        out, expected = ours(frames), plain(frames.transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(out, expected)
+        gradients = [
+            torch.autograd.grad((y * weight).sum(), [frames, *module.parameters()])
+            for y, module in ((out, ours), (expected, plain))
+        ]
+        torch.testing.assert_close(*gradients)
+
+
+@both
+def test_bfloat16_features_give_shares_close_to_float32s(architecture):
+    torch.manual_seed(0)
+    network = architecture(WIDTH, SIZES)
+    features, lengths = pad(clips())
+    exact, rounded = (
+        network.regress(features, lengths),
+        network.regress(features.bfloat16(), lengths),
+    )
+    assert rounded.dtype == torch.float32
+    assert 0 < (exact - rounded).abs().max() < 0.02
+    rounded.sum().backward()
+    assert {p.grad.dtype for p in network.parameters()} == {torch.float32}
 
 
 def test_lstm_equals_torchs_packed_two_layer_lstm():

@@ -1,6 +1,7 @@
 """Training: independent networks, early stopping, checkpoints, and predictions of what was best."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from emoshare_utils import metrics, training
+from emoshare_utils import checkpoints, loader, metrics, training
 from emoshare_utils.corpus import Corpus
+from emoshare_utils.learner import Learner
+from emoshare_utils.loader import Loader
 from emoshare_utils.metrics import spearman
-from emoshare_utils.models import ARCHITECTURES, Sizes
+from emoshare_utils.models import ARCHITECTURES, Sizes, Standardise
 from emoshare_utils.padding import pad
 from emoshare_utils.store import FeatureStore, StoreError
 from emoshare_utils.training import Training, collect, load_network, train_system
@@ -95,11 +98,35 @@ def test_an_emotion_that_stops_early_leaves_the_others_as_they_would_be(made, tm
     assert_same(weights(stopped, "Boredom"), weights(full, "Boredom"), atol=1e-5)
 
 
-def test_the_gradient_of_pieces_is_the_gradient_of_the_batch(made, tmp_path, monkeypatch):
-    cut = train(made, tmp_path / "cut", batch_size=36)
-    monkeypatch.setattr(training, "PIECES", 1)
-    whole = train(made, tmp_path / "whole", batch_size=36)
-    assert_same(weights(cut), weights(whole), atol=1e-5)
+@pytest.mark.parametrize("architecture", [1, 2])
+def test_the_gradient_of_pieces_is_the_gradient_of_the_batch(made, architecture):
+    corpus, store = made
+    network = training._initial(architecture, 5, SIZES, 0, "Anger")
+    clip_ids = corpus.split("train")["clip_id"].to_numpy()
+    shares = torch.rand(36)
+    features, lengths = pad([store.frames(clip) for clip in clip_ids])
+    mse = torch.nn.functional.mse_loss(network(features, lengths), shares)
+    whole = torch.autograd.grad(mse, list(network.parameters()))
+    for piece_clips in (1, 5, 36):
+        reader = Loader(
+            store, Standardise(5), torch.float32, None, piece_clips, torch.device("cpu")
+        )
+        pieces = reader.pieces(clip_ids)
+        assert len(pieces) == math.ceil(36 / piece_clips)
+        gradients, squared_error = Learner(network, 1.0).gradients(pieces, shares)
+        torch.testing.assert_close(gradients, list(whole), atol=1e-7, rtol=1e-4)
+        assert squared_error / 36 == pytest.approx(mse.item())
+
+
+def test_bfloat16_learns_as_float32_does(made, tmp_path):
+    best, last = {}, {}
+    for precision in training.PRECISIONS:
+        system = train(made, tmp_path / precision, epochs=25, precision=precision)
+        best[precision] = system.history.groupby("emotion")["devel_rho"].max()["Anger"]
+        last[precision] = weights(system)["ffnn.share.weight"]
+        assert {t.dtype for t in weights(system).values()} == {torch.float32}
+    assert best["bfloat16"] == pytest.approx(best["float32"], abs=0.05)
+    assert not torch.equal(*last.values())
 
 
 def test_padding_to_a_fixed_maximum_trains_the_same_network(made, tmp_path):
@@ -116,7 +143,7 @@ def test_steps_are_adam_on_the_mean_squared_error(made, tmp_path):
     assert steps > 1
     network = training._initial(1, 5, SIZES, 0, "Boredom")
     clips = corpus.split("train")
-    network.standardise.fit(*training._frame_statistics(store, clips["clip_id"]))
+    network.standardise.fit(*loader.frame_statistics(store, clips["clip_id"].to_numpy()))
     optimiser = torch.optim.Adam(network.parameters(), lr=QUICK.learning_rate)
     features, lengths = pad([store.frames(clip) for clip in clips["clip_id"]])
     shares = torch.tensor(clips["Boredom"].to_numpy(), dtype=torch.float32)
@@ -176,6 +203,69 @@ def test_a_system_killed_before_its_end_is_trained_again(made, tmp_path):
     pd.testing.assert_frame_equal(train(made, tmp_path).predictions, first.predictions)
 
 
+@pytest.mark.parametrize("architecture", [1, 2])
+def test_interrupted_training_goes_on_and_ends_as_if_it_never_was(
+    made, tmp_path, monkeypatch, capsys, architecture
+):
+    settings = {"architecture": architecture, "epochs": 6, "patience": 1, "seed": 1}
+    whole = train(made, tmp_path / "whole", **settings)
+    ends = whole.history.groupby("emotion")["epoch"].max()
+    assert ends["Boredom"] < 4 and ends["Anger"] == 6  # one drops out early
+    write = checkpoints.write
+    for killed_after in (1, 2, 4):
+
+        def killed(folder, about, epoch, *rest, killed_after=killed_after):
+            write(folder, about, epoch, *rest)
+            if epoch == killed_after:
+                raise KeyboardInterrupt
+
+        models = tmp_path / f"killed{killed_after}"
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="goes on"):
+            patch.setattr(checkpoints, "write", killed)
+            train(made, models, **settings)
+        system = train(made, models, **settings)
+        assert f"goes on after epoch {killed_after}" in capsys.readouterr().out
+        pd.testing.assert_frame_equal(system.predictions, whole.predictions)
+        pd.testing.assert_frame_equal(system.history, whole.history)
+        for emotion in EMOTIONS:
+            assert_same(weights(system, emotion), weights(whole, emotion))
+        assert not (system.folder / checkpoints.FOLDER).exists()
+
+
+def test_training_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
+    made, tmp_path, monkeypatch, capsys
+):
+    whole = train(made, tmp_path / "whole")
+    save, calls = checkpoints.save, []
+
+    def killed(tensors):
+        calls.append(1)
+        if len(calls) == 4:  # the second emotion of the second epoch
+            raise KeyboardInterrupt
+        return save(tensors)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints, "save", killed)
+        train(made, tmp_path / "killed")
+    system = train(made, tmp_path / "killed")
+    assert "goes on after epoch 1" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(system.predictions, whole.predictions)
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(made, tmp_path, monkeypatch, capsys):
+    def killed(*given):
+        checkpoints_write(*given)
+        raise KeyboardInterrupt
+
+    checkpoints_write = checkpoints.write
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints, "write", killed)
+        train(made, tmp_path)
+    other = train(made, tmp_path, learning_rate=1e-3)
+    assert "goes on" not in capsys.readouterr().out
+    assert other.history["epoch"].max() == 4
+
+
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(made, tmp_path):
     one, same = (weights(train(made, tmp_path / name)) for name in ("one", "same"))
     assert_same(one, same)
@@ -198,13 +288,21 @@ def test_a_checkpoint_predicts_what_the_table_says(made, tmp_path):
 def test_shuffled_shares_keep_their_values_and_lose_their_clips(made, tmp_path, monkeypatch):
     corpus, _ = made
     seen = []
-    step = training._step
-    monkeypatch.setattr(
-        training, "_step", lambda *given: (seen.append((given[3], given[4])), step(*given))
-    )
+    step, pieces = training.step, Loader.pieces
+
+    def noting_pieces(loader, clip_ids):
+        seen.append(clip_ids)
+        return pieces(loader, clip_ids)
+
+    def noting_shares(*given):
+        seen.append(given[3].numpy())
+        step(*given)
+
+    monkeypatch.setattr(Loader, "pieces", noting_pieces)
+    monkeypatch.setattr(training, "step", noting_shares)
     system = train(made, tmp_path, shuffle_shares=True, epochs=1, batch_size=36)
-    ((clip_ids, shares),) = seen
-    true = corpus.clips.set_index("clip_id").loc[clip_ids, list(EMOTIONS)].to_numpy()
+    clip_ids, shares, *_ = seen
+    true = corpus.clips.set_index("clip_id").loc[clip_ids, list(EMOTIONS)].to_numpy(np.float32)
     for column in range(2):  # each emotion on its own
         assert not np.array_equal(shares[:, column], true[:, column])
         np.testing.assert_array_equal(np.sort(shares[:, column]), np.sort(true[:, column]))
