@@ -1,18 +1,19 @@
-"""Extraction over a Dask cluster: one task a shard, all into the same store.
+"""Extraction and training over a Dask cluster: one task a shard, and one a system.
 
 Workers are the user's own (`dask worker`, dask-jobqueue, dask-kubernetes, dask-cuda) or N local
-processes. They read the corpus and write the store by the same paths, so the folders must be on a
-file system that all of them share. A worker makes as many shards at a time as it has threads: one
-a core of a CPU, one for a GPU.
+processes. They read and write by the same paths as this process, so the folders must be on a file
+system that all of them share. A worker does as many tasks at a time as it has threads: one a core
+of a CPU for extraction, one a worker for training and on a GPU.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -20,12 +21,15 @@ from emoshare_utils.corpus import Corpus
 from emoshare_utils.encoders import Encoder, load_encoder
 from emoshare_utils.fill import fill
 from emoshare_utils.store import FeatureStore, Shard
+from emoshare_utils.training import train_system
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 CONNECT_S = 30  # to wait for a scheduler, for its first worker, and for one to come back
-_loading = Lock()
+CORES = torch.get_num_threads()
+Result = TypeVar("Result")
+_loading, _training = Lock(), Lock()
 
 
 class ClusterError(RuntimeError):
@@ -73,43 +77,66 @@ def fill_over_cluster(
 ) -> Iterator[tuple[int, float]]:
     """Make `shards` on the workers of `scheduler`; yields (clips, seconds of audio) after each.
 
-    A worker that dies costs the shard it was making, which another one then makes.
-
     Raises:
         ClusterError: the scheduler or its workers cannot do it.
         CorpusError, StoreError: as a worker met them.
     """
-    if not shards:
+    local = scheduler.startswith("local:")
+    tasks = [
+        (
+            corpus.with_clips(shard.clips),
+            shard.name,
+            encoder.request,
+            encoder.settings,
+            store.folder,
+            local,
+        )
+        for shard in shards
+    ]
+    return over_cluster(scheduler, _make, tasks)
+
+
+def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
+    """Train systems on the workers of `scheduler`; yields the folder of each when it is finished.
+
+    Another worker goes on with the system of one that died, from its last epoch.
+
+    Args:
+        tasks: the arguments of `training.train_system`, with the store as its folder.
+
+    Raises:
+        ClusterError: the scheduler or its workers cannot do it.
+        StoreError: as a worker met it.
+    """
+    local = int(scheduler.partition(":")[2]) if re.fullmatch(r"local:\d+", scheduler) else 0
+    return over_cluster(scheduler, _train, [(task, local) for task in tasks])
+
+
+def over_cluster(
+    scheduler: str, call: Callable[..., Result], tasks: Sequence[tuple]
+) -> Iterator[Result]:
+    """call(*task) of every task on the workers of `scheduler`, as they are done.
+
+    A worker that dies costs the task it was at, which another one then does.
+    """
+    if not tasks:
         return
     with connected(scheduler) as client:
         from distributed import KilledWorker
 
-        local = scheduler.startswith("local:")
-        futures = [
-            client.submit(
-                _make,
-                corpus.with_clips(shard.clips),
-                shard.name,
-                encoder.request,
-                encoder.settings,
-                store.folder,
-                local,
-                pure=False,
-            )
-            for shard in shards
-        ]
+        futures = [client.submit(call, *task, pure=False) for task in tasks]
         try:
             for future in _as_completed(client, futures):
                 yield future.result()
         except CancelledError as error:
             raise ClusterError(
                 f"scheduler {scheduler} is gone: start it again, then run the same again. "
-                "Finished shards are kept"
+                "What is finished is kept"
             ) from error
         except KilledWorker as error:
             raise ClusterError(
-                f"workers of {scheduler} died one after the other at the same shard ({error}): "
-                "look at their logs (out of memory?). Finished shards are kept"
+                f"workers of {scheduler} died one after the other at the same task ({error}): "
+                "look at their logs (out of memory?). What is finished is kept"
             ) from error
         finally:
             client.cancel(futures)
@@ -126,8 +153,8 @@ def _as_completed(client: "Client", futures: list["Future"]) -> Iterator["Future
         except TimeoutError:
             if not client.scheduler_info()["workers"]:
                 raise ClusterError(
-                    "all workers have left: start some, then run the same again. Finished shards "
-                    "are kept"
+                    "all workers have left: start some, then run the same again. What is "
+                    "finished is kept"
                 ) from None
         else:
             yield from done
@@ -153,14 +180,32 @@ def _make(
             + ", ".join(str(settings[key]) for key in sorted(others))
             + ": install the same packages there and start it anew"
         )
-    if not folder.is_dir():
-        raise ClusterError(
-            f"worker {worker.address} does not see {folder}: runs/ and the corpus must be on a "
-            "file system that all workers share"
-        )
+    _see(folder)
     store, shard = FeatureStore(folder), Shard(name, corpus.clips)
     made = list(fill(corpus, encoder, store, [shard], workers=1))
     return sum(clips for clips, _ in made), sum(seconds for _, seconds in made)
+
+
+def _train(task: dict, local: int) -> Path:
+    """One system, on a worker: train it, or go on with it. `local`: workers on this machine."""
+    from distributed import get_worker
+
+    _see(task["store"])
+    if local:
+        task = task | {"device": _device(task["device"], get_worker().name)}
+        torch.set_num_threads(max(1, CORES // local))
+    with _training:
+        return train_system(**task | {"store": FeatureStore(task["store"])}).folder
+
+
+def _see(folder: Path) -> None:
+    from distributed import get_worker
+
+    if not folder.is_dir():
+        raise ClusterError(
+            f"worker {get_worker().address} does not see {folder}: runs/ and the corpus must be on "
+            "a file system that all workers share"
+        )
 
 
 def _device(device: str, worker: int) -> str:

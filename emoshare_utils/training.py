@@ -110,7 +110,7 @@ def train_system(
         StoreError: a clip's frames are not in `store`, or are those of other audio.
     """
     encoder = store.settings["encoder"]
-    folder = models / slug(encoder) / f"architecture_{architecture}-seed_{seed}"
+    folder = _folder(models, store, architecture, seed)
     stale = store.missing(corpus.clips)
     if len(stale):
         raise StoreError(
@@ -149,6 +149,45 @@ def train_system(
         file.write((json.dumps(about, indent=2) + "\n").encode())
     checkpoints.remove(folder)
     return _read(folder)
+
+
+def train_systems(
+    corpus: Corpus,
+    requests: Sequence[dict],
+    models: Path,
+    sizes: Sizes = Sizes(),
+    device: str = "auto",
+    scheduler: str | None = None,
+) -> list[System]:
+    """Train several systems in turn, or side by side on the workers of a Dask cluster.
+
+    Args:
+        requests: of each system store, architecture, seed and training, as `train_system` takes
+            them.
+        scheduler: the address of a Dask scheduler, or local:N for N processes here; None: in
+            turn. The systems are the same either way.
+
+    Raises:
+        StoreError: see `train_system`.
+        ClusterError: the scheduler or its workers cannot do it.
+    """
+    shared = {"corpus": corpus, "models": models.resolve(), "sizes": sizes, "device": device}
+    if not scheduler:
+        return [train_system(**shared, **request) for request in requests]
+    from emoshare_utils.cluster import train_over_cluster  # Dask is an extra
+
+    folders = [_folder(models, **request) for request in requests]
+    tasks = [
+        shared | request | {"store": request["store"].folder.resolve()} for request in requests
+    ]
+    done = train_over_cluster(tasks, scheduler)
+    for _ in track(done, f"training over {scheduler}", len(tasks), "systems", every_s=0):
+        pass
+    return [_read(folder) for folder in folders]
+
+
+def _folder(models: Path, store: FeatureStore, architecture: int, seed: int, **_: object) -> Path:
+    return models / slug(store.settings["encoder"]) / f"architecture_{architecture}-seed_{seed}"
 
 
 PREDICTION_COLUMNS = [

@@ -6,19 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from emoshare_utils import cluster
-from emoshare_utils.cluster import ClusterError
+from emoshare_utils.cluster import ClusterError, connected
 from emoshare_utils.corpus import CorpusError
 from emoshare_utils.encoders import load_encoder
 from emoshare_utils.extract import extract
-from emoshare_utils.store import FeatureStore
+from emoshare_utils.models import Sizes
+from emoshare_utils.store import FeatureStore, StoreError
+from emoshare_utils.training import System, Training, train_systems
 
 pytest.importorskip("distributed", reason="needs the optional extra: emoshare-utils[cluster]")
 ENCODER = "untrained-wav2vec2"
+SIZES = Sizes(cnn=(8, 8), lstm=8, ffnn_1=(8,), ffnn_2=(8,))
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +98,12 @@ def test_a_workers_error_arrives_as_it_is(corpus, tmp_path, scheduler):
         extract(corpus, load_encoder(ENCODER), tmp_path, scheduler[0])
 
 
+def test_a_training_workers_error_arrives_as_it_is(corpus, tmp_path, requests, scheduler):
+    clips = corpus.clips.assign(audio_checksum="changed")
+    with pytest.raises(StoreError, match="lacks the frames of 12 clips"):
+        train_systems(corpus.with_clips(clips), requests, tmp_path, SIZES, "cpu", scheduler[0])
+
+
 def test_a_worker_with_another_version_is_refused(corpus, tmp_path, scheduler):
     encoder = load_encoder(ENCODER)
     other = dataclasses.replace(encoder, settings=encoder.settings | {"torch": "0.1"})
@@ -142,3 +153,47 @@ def test_without_dask_the_extra_is_named(corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r"needs Dask: pip install 'emoshare-utils\[cluster\]'"):
         extract(corpus, load_encoder("fbank"), tmp_path, "local:2")
+
+
+@pytest.fixture
+def requests(corpus, tmp_path) -> list[dict]:
+    store = extract(corpus, load_encoder("fbank"), tmp_path / "features")
+    training = Training(epochs=3, batch_size=4)
+    return [
+        {"store": store, "architecture": a, "seed": seed, "training": training}
+        for a in (1, 2)
+        for seed in (0, 1)
+    ]
+
+
+def tables(systems: list[System]) -> list:
+    return [system.predictions for system in systems]
+
+
+def test_systems_trained_by_local_workers_are_those_trained_in_turn(
+    corpus, tmp_path, requests, capsys
+):
+    in_turn = train_systems(corpus, requests, tmp_path / "turn", SIZES, "cpu")
+    spread = train_systems(corpus, requests, tmp_path / "local", SIZES, "cpu", "local:2")
+    assert "training over local:2: 4 of 4 systems" in capsys.readouterr().out
+    for one, other in zip(tables(in_turn), tables(spread), strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    # what is finished is read by whoever asks
+    train_systems(corpus, requests, tmp_path / "local", SIZES, "cpu")
+    assert "epochs in" not in capsys.readouterr().out
+
+
+def test_another_worker_goes_on_with_the_system_of_a_killed_one(corpus, tmp_path, requests):
+    requests = [request | {"training": Training(epochs=40, batch_size=4)} for request in requests]
+    straight = train_systems(corpus, requests, tmp_path / "straight", SIZES, "cpu")
+    models = tmp_path / "killed"
+    with connected("local:2") as client:
+        address = client.scheduler.address
+        with ThreadPoolExecutor(1) as thread:
+            sweep = thread.submit(train_systems, corpus, requests, models, SIZES, "cpu", address)
+            while not list(models.glob("*/*/checkpoint/state.json")):
+                time.sleep(0.01)
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            killed = sweep.result(timeout=120)
+    for one, other in zip(tables(straight), tables(killed), strict=True):
+        pd.testing.assert_frame_equal(one, other)
