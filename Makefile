@@ -31,6 +31,7 @@ test: $(READY) ## Run all tests
 
 bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/ (20 minutes)
 	$(BIN)/python -m benchmarks.extraction $(ARGS)
+	$(BIN)/python -m benchmarks.training
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
