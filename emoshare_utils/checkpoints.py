@@ -1,7 +1,7 @@
 """The state of a training run after its last epoch, from which an interrupted one goes on.
 
-One file an emotion, `checkpoint/<emotion>-<epoch>.safetensors`, so that memory never holds all of
-them twice; `checkpoint/state.json` is written last and says which epoch counts.
+One file an emotion and epoch, `checkpoint/<emotion>-<epoch>.safetensors`, of which the last and
+the best stay; `checkpoint/state.json` is written last and says which epochs those are.
 """
 
 import json
@@ -15,6 +15,7 @@ from emoshare_utils.learner import Learner
 from emoshare_utils.store import atomic, slug, writing
 
 FOLDER = "checkpoint"
+STATE = ("epoch", "best_rho", "best_epoch", "kept_epoch")
 
 
 def write(
@@ -33,18 +34,26 @@ def write(
     with writing(folder):
         folder.mkdir(exist_ok=True)
         for emotion, learner in learners.items():
-            with atomic(_file(folder, emotion, epoch)) as file:
-                file.write(save(learner.tensors()))
+            if learner.epoch == epoch:  # it has not dropped out
+                with atomic(_file(folder, emotion, epoch)) as file:
+                    file.write(save(learner.tensors()))
         state = {
             "about": about,
             "epoch": epoch,
             "order": order.bit_generator.state,
             "history": history,
-            "best": {name: (one.best_rho, one.best_epoch) for name, one in learners.items()},
+            "learners": {
+                emotion: {name: getattr(learner, name) for name in STATE}
+                for emotion, learner in learners.items()
+            },
         }
         with atomic(folder / "state.json") as file:
             file.write(json.dumps(state).encode())
-        kept = {_file(folder, emotion, epoch) for emotion in learners}
+        kept = {
+            _file(folder, emotion, counts)
+            for emotion, learner in learners.items()
+            for counts in (learner.epoch, learner.kept_epoch)
+        }
         for file in set(folder.glob("*.safetensors")) - kept:
             file.unlink()
 
@@ -57,15 +66,22 @@ def restore(
     The epoch is 0 where there is none of these settings; what there is of others is deleted.
     """
     folder = system / FOLDER
-    state = json.loads(_text(folder / "state.json"))
+    file = folder / "state.json"
+    state = json.loads(file.read_text()) if file.is_file() else {}
     if state.get("about") != about:
         remove(system)
         return 0, []
     for emotion, learner in learners.items():
-        learner.restore(load_file(_file(folder, emotion, state["epoch"])))
-        learner.best_rho, learner.best_epoch = state["best"][emotion]
+        vars(learner).update(state["learners"][emotion])
+        learner.restore(load_file(_file(folder, emotion, learner.epoch)))
     order.bit_generator.state = state["order"]
     return state["epoch"], state["history"]
+
+
+def take_best(system: Path, learners: dict[str, Learner]) -> None:
+    """Put every learner's network back to the epoch whose weights count."""
+    for emotion, learner in learners.items():
+        learner.take_weights(load_file(_file(system / FOLDER, emotion, learner.kept_epoch)))
 
 
 def remove(system: Path) -> None:
@@ -75,7 +91,3 @@ def remove(system: Path) -> None:
 
 def _file(folder: Path, emotion: str, epoch: int) -> Path:
     return folder / f"{slug(emotion)}-{epoch}.safetensors"
-
-
-def _text(file: Path) -> str:
-    return file.read_text() if file.is_file() else "{}"

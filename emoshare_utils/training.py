@@ -28,7 +28,7 @@ from emoshare_utils.progress import track
 from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
-EVALUATION_BATCH = 128
+EVALUATION_BATCH = 32
 LARGE = 1_000_000  # parameters
 PRECISIONS = ("float32", "bfloat16")
 
@@ -293,8 +293,7 @@ def _train(
             checkpoints.write(folder, about, epoch, learners, order, history)
     waited = loader.waited_s / (time.perf_counter() - start)
     print(f"{label}: {waited:.1%} of the time went into waiting for frames")
-    for learner in learners.values():
-        learner.network.load_state_dict(learner.best_weights)
+    checkpoints.take_best(folder, learners)
     networks = {emotion: learner.network for emotion, learner in learners.items()}
     return networks, pd.DataFrame(history)
 
