@@ -5,7 +5,6 @@ and two systems' predictions of it are three normal variables, which are correla
 """
 
 from collections.abc import Sequence
-from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -103,7 +102,7 @@ def interval(rho: float, n: int = CLIPS, confidence: float = CONFIDENCE) -> tupl
 
 
 def difference_half_width(
-    rho_a: float, rho_b: float, between: float, n: int = CLIPS, draws: int = 200, seed: int = 0
+    rho_a: float, rho_b: float, between: float, n: int = CLIPS, draws: int = 400, seed: int = 0
 ) -> float:
     """Half the 95 % interval of rho_a - rho_b, two systems' scores on the same n clips.
 
@@ -133,7 +132,7 @@ def difference_half_width(
 
 
 def differences(
-    rho_a: float, rho_b: float, between: Sequence[float], n: int = CLIPS, draws: int = 200
+    rho_a: float, rho_b: float, between: Sequence[float], n: int = CLIPS, draws: int = 400
 ) -> pd.DataFrame:
     """`difference_half_width` at several correlations between the two systems.
 
@@ -205,14 +204,18 @@ def draw_differences(
         axes.plot(between, widths["one_emotion"], color="black", linewidth=1)
         axes.plot(between, widths["nine_emotions"], color="black", linewidth=1, linestyle="--")
         shown = gaps[gaps["gap"] > 0].sort_values("gap")
-        for row, beside in zip(shown.itertuples(), cycle(["bottom", "top"])):
-            of_baseline = row.against == label("baseline")
-            colour = GREY if of_baseline else ARCHITECTURE_COLOURS[2]
+        crowded = shown["gap"].diff() < 0.05 * shown["gap"].max()  # with the line beneath
+        for row, above in zip(shown.itertuples(), crowded):
+            colour = GREY if row.against == label("baseline") else ARCHITECTURE_COLOURS[2]
             axes.axhline(row.gap, color=colour, linewidth=0.8)
-            words = f" {label(row.encoder)}, Architecture 2 − {row.against}: {row.gap:.4f}"
-            axes.text(between.min(), row.gap, words, va=beside, color=colour, fontsize=6)
+            words, side = f"{label(row.encoder)}\n{row.gap:.4f}", "bottom" if above else "top"
+            at_right = {"transform": axes.get_yaxis_transform(), "va": side, "fontsize": 6}
+            axes.text(1.02, row.gap, words, color=colour, **at_right)
         axes.set(xlim=(between.min(), 1), ylim=(0, None))
         axes.set_ylabel("difference in ρ")
+        handles = [Line2D([], [], color=colour) for colour in (GREY, ARCHITECTURE_COLOURS[2])]
+        names = ["Architecture 2 − Baseline", "Architecture 2 − Architecture 1"]
+        figure.legend(handles, names, loc="outside upper center", ncols=2)
         said = "ρ between the two systems' predictions"
         lines = "half a 95 % interval of one emotion's difference (solid) and of the mean\n"
         lines += f"over nine with independent errors (dashed); {listeners}, n = {CLIPS:,}"
