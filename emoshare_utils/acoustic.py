@@ -94,7 +94,7 @@ class Egemaps(nn.Module):
         except ImportError as error:
             raise ImportError(
                 "eGeMAPS needs openSMILE (audEERING's research licence): "
-                "pip install 'emoshare-utils[opensmile]'"
+                "pip install -e '.[opensmile]'"
             ) from error
         self.smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02)
         self.settings = {"functionals": "eGeMAPSv02", "opensmile": opensmile.__version__}

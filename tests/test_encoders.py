@@ -404,7 +404,7 @@ def test_egemaps_is_one_frame_a_clip_and_what_opensmile_says(sound):
 
 def test_egemaps_without_opensmile_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "opensmile", None)
-    with pytest.raises(EncoderError, match=r"'egemaps'.*pip install 'emoshare-utils\[opensmile\]'"):
+    with pytest.raises(EncoderError, match=r"'egemaps'.*pip install -e '.\[opensmile\]'"):
         load_encoder("egemaps")
 
 
