@@ -427,9 +427,13 @@ def _sorted(
     rows: pd.DataFrame, keys: Sequence[str] = ("encoder", "architecture", "source")
 ) -> pd.DataFrame:
     place = {name: number for number, name in enumerate(ordered(rows["encoder"]))}
-    return rows.sort_values(
-        list(keys), key=lambda column: column.map(place) if column.name == "encoder" else column
-    ).reset_index(drop=True)
+
+    def key(column: pd.Series) -> pd.Series:
+        if column.name == "encoder":
+            return column.map(place)
+        return column.str.startswith(_SVR) if column.name == "name" else column
+
+    return rows.sort_values(list(keys), key=key).reset_index(drop=True)
 
 
 def _averages(systems: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
