@@ -20,7 +20,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVR
 from sklearn.utils.parallel import Parallel, delayed
 
-from emoshare_utils.corpus import Corpus
+from emoshare_utils.corpus import SPLITS, Corpus
 from emoshare_utils.encoders import POOLED, split_layer
 from emoshare_utils.progress import track
 from emoshare_utils.store import FeatureStore, atomic, slug
@@ -97,10 +97,8 @@ def fit_baseline(
     finished.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
 
-    frames = {
-        split: mean_frames(store, corpus.split(split)["clip_id"])
-        for split in ("train", "devel", "test")
-    }
+    means = mean_frames(store, corpus.clips["clip_id"])
+    frames = {split: means[corpus.clips["split"] == split] for split in SPLITS}
     shares = {split: corpus.shares(split) for split in ("train", "devel")}
     if shuffle_shares:
         order = np.random.default_rng(SEED)
@@ -119,22 +117,22 @@ def fit_baseline(
 
 
 def collect_baselines(models: Path, corpus: Corpus, shuffle_shares: bool = False) -> pd.DataFrame:
-    """The predictions of every finished baseline of this very clip table."""
+    """The predictions of every finished baseline of this very clip table, if there is one."""
     settings = _settings(corpus, shuffle_shares)
     tables = [
         pd.read_parquet(file.parent / "predictions.parquet")
         for file in sorted(models.glob("*/svr/baseline.json"))
         if settings.items() <= json.loads(file.read_text()).items()
     ]
-    return (
-        pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=PREDICTION_COLUMNS)
-    )
+    nothing = pd.DataFrame(columns=PREDICTION_COLUMNS)
+    return pd.concat(tables, ignore_index=True) if tables else nothing
 
 
 def mean_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
     """The mean over time of each clip's frames, (N, W) float32: one clip is read at a time."""
     means = np.empty((len(clip_ids), store.width), np.float32)
-    for row, clip in enumerate(clip_ids):
+    label = f"{store.settings['encoder']}, means over time"
+    for row, clip in enumerate(track(clip_ids, label)):
         means[row] = store.frames(clip).mean(axis=0, dtype=np.float32)
     return means
 

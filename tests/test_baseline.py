@@ -144,6 +144,20 @@ def test_a_finished_baseline_is_read_and_a_stale_or_unfinished_one_fitted_again(
     assert len(fits) == 2
 
 
+def test_what_a_stopped_fit_leaves_is_never_taken_for_finished(made, tmp_path, monkeypatch):
+    corpus, store = made
+    finished = fit_baseline(corpus, store, tmp_path, workers=1).folder / "baseline.json"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(baseline, "_predictions", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit_baseline(corpus, store, tmp_path, shuffle_shares=True, workers=1)
+    assert not finished.exists()
+    assert collect_baselines(tmp_path, corpus).empty
+
+
 def test_collect_takes_this_clip_table_and_no_control(made, tmp_path):
     corpus, store = made
     assert collect_baselines(tmp_path, corpus).empty
