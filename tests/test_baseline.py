@@ -102,7 +102,8 @@ def test_what_is_chosen_has_the_least_error_on_devel_and_makes_the_predictions(m
     assert len(grid) == 40 and grid["converged"].all()
     assert (grid.groupby("emotion")["chosen"].sum() == 1).all()
     frames = {
-        name: mean_frames(store, corpus.split(name)["clip_id"]) for name in ("train", "devel")
+        name: mean_frames(store, corpus.split(name)["clip_id"])
+        for name in ("train", "devel", "test")
     }
     for column, emotion in enumerate(EMOTIONS):
         rows = grid[grid["emotion"] == emotion]
@@ -111,11 +112,13 @@ def test_what_is_chosen_has_the_least_error_on_devel_and_makes_the_predictions(m
         scaler = {"standard": StandardScaler(), "minmax": MinMaxScaler()}[best.scaler]
         svr = LinearSVR(C=best.C, loss=best.loss, max_iter=50_000, random_state=42, dual=True)
         svr.fit(scaler.fit_transform(frames["train"]), corpus.shares("train")[:, column])
-        expected = svr.predict(scaler.transform(frames["devel"]))
-        table = fitted.predictions
-        ours = table[(table["emotion"] == emotion) & (table["split"] == "devel")]["prediction"]
-        np.testing.assert_allclose(ours, expected, atol=1e-3)
-        error = np.abs(expected - corpus.shares("devel")[:, column]).mean()
+        ours = fitted.predictions[fitted.predictions["emotion"] == emotion].set_index("split")
+        for split in ("devel", "test"):
+            expected = svr.predict(scaler.transform(frames[split]))
+            np.testing.assert_allclose(ours.loc[split, "prediction"], expected, atol=1e-3)
+            assert list(ours.loc[split, "clip_id"]) == list(corpus.split(split)["clip_id"])
+        devel = svr.predict(scaler.transform(frames["devel"]))
+        error = np.abs(devel - corpus.shares("devel")[:, column]).mean()
         assert best.devel_mae == pytest.approx(error, abs=1e-3)
 
 
