@@ -208,7 +208,8 @@ def test_bars_have_room_for_the_challenges_baseline():
     assert grey == alone == figures.GREY
     edges = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in axes.patches]
     assert all(end <= start for (_, end), (start, _) in zip(edges, edges[1:]))
-    assert sum(edges[3]) / 2 == pytest.approx(1)  # alone, so in the middle of its place
+    assert sum(edges[1]) / 2 == pytest.approx(0)  # three bars about their place
+    assert sum(edges[3]) / 2 == pytest.approx(1)  # one alone in the middle of its own
     assert "SVR" in said and "eGeMAPS" in said and "dots: 2 seeds" in said
     assert "SVR" not in texts(figures.bars(summary(), listeners="listeners"))
     predictions, results = system(SIX, architecture=0)
