@@ -1,5 +1,6 @@
 """The clip table: one row a clip, whichever corpus it came from."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -88,6 +89,12 @@ class Corpus:
     def shares(self, split: str) -> np.ndarray:
         """The shares of one split, (clips, emotions)."""
         return self.split(split)[list(self.emotions)].to_numpy(float)
+
+    def digest(self) -> str:
+        """What tells this clip table from another: its clips, audio, splits and shares."""
+        columns = ["clip_id", "split", "audio_checksum", *self.emotions]
+        rows = pd.util.hash_pandas_object(self.clips[columns].astype(str), index=False)
+        return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16]
 
     def with_clips(self, clips: pd.DataFrame) -> "Corpus":
         """The same corpus with another clip table."""

@@ -107,11 +107,12 @@ def load_encoder(
     """The encoder called `name`.
 
     Args:
-        name: fbank, mfcc, spectrogram; wav2vec2-base, wav2vec2-large, hubert-base,
-            hubert-large; untrained-wav2vec2, untrained-hubert; or any Hugging Face id of, or
-            local folder with, an encoder that reads samples. "@6" behind it asks for layer 6 (0
-            is what enters the transformer, the last number is the `last_hidden_state`);
-            "@pooled" for the mean over time of every layer, (layers + 1, W) for each clip.
+        name: fbank, mfcc, spectrogram; egemaps, one frame a clip; wav2vec2-base, wav2vec2-large,
+            hubert-base, hubert-large; untrained-wav2vec2, untrained-hubert; or any Hugging Face
+            id of, or local folder with, an encoder that reads samples. "@6" behind it asks for
+            layer 6 (0 is what enters the transformer, the last number is the
+            `last_hidden_state`); "@pooled" for the mean over time of every layer,
+            (layers + 1, W) for each clip.
         device: "auto", "cpu", "cuda", "cuda:N".
         normalise: zero mean and unit variance for each clip; None: as the paper's authors fed
             that encoder, or as its feature extractor says.
@@ -204,7 +205,10 @@ class ClipByClip(nn.Module):
 
 
 def n_frames(name: str, n_samples: int) -> int:
-    """Frames of an n-sample clip: centred 10 ms hops for acoustic features, else 20 ms hops."""
+    """Frames of an n-sample clip: one every 10 ms for acoustic features, one for eGeMAPS, else
+    one every 20 ms."""
+    if name in acoustic.ONE_FRAME:
+        return 1
     if name in acoustic.ACOUSTIC:
         return n_samples // acoustic.HOP + 1
     return (n_samples - audio.MIN_SAMPLES) // HOP + 1
@@ -250,14 +254,13 @@ def _means(state: Tensor, lengths: list[int]) -> list[Tensor]:
 
 
 def _acoustic(name: str, device: torch.device, request: dict) -> Encoder:
-    network = acoustic.ACOUSTIC[name]().eval().to(device)
+    try:
+        network = acoustic.ACOUSTIC[name]().eval().to(device)
+    except ImportError as error:
+        raise EncoderError(f"encoder {name!r}: {error}") from error
     settings = {
         "encoder": name,
-        "window": acoustic.WINDOW,
-        "hop": acoustic.HOP,
-        "fft": acoustic.FFT,
-        "bands": acoustic.BANDS,
-        "range_hz": [acoustic.F_MIN, acoustic.F_MAX],
+        **network.settings,
         "version": [acoustic.VERSION, audio.VERSION],
         "torch": torch.__version__,
     }

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from emoshare_utils.tables import label, ordered, paper_table1
+from emoshare_utils.tables import label, ordered, paper_table1, regression_model
 
 COLUMN_IN = 3.3
 PAGE_IN = 7.0
@@ -27,7 +27,7 @@ PAGE_IN = 7.0
 # Okabe and Ito's colours, distinct to every kind of colour vision.
 ARCHITECTURE_COLOURS = {1: "#0072B2", 2: "#D55E00"}
 SPLIT_COLOURS = {"train": "#009E73", "devel": "#CC79A7", "test": "#56B4E9"}
-GREY = "#777777"
+GREY = "#777777"  # of the challenge's baseline, Architecture 0, too
 
 HEXBIN_ABOVE = 2000
 
@@ -141,7 +141,7 @@ def scatter(
         of_whom = f" ({listeners})" if _simulated(listeners) else ""
         figure.supxlabel(f"true share{of_whom}", fontsize=7)
         figure.supylabel("predicted share", fontsize=7)
-        name = f"{label(system['encoder'])}, Architecture {system['architecture']}"
+        name = f"{label(system['encoder'])}, {regression_model(system['architecture'])}"
         figure.suptitle(f"{name}, {system['split']}{_of(listeners)}")
     return figure
 
@@ -157,7 +157,8 @@ def bars(
 ) -> Figure:
     """Fig. 3: the mean rho of each feature set under Architecture 1 and Architecture 2.
 
-    Several seeds are averaged, their intervals too, and each seed is a dot.
+    The challenge's baseline, Architecture 0, stands beside them where it was measured. Several
+    seeds are averaged, their intervals too, and each seed is a dot.
 
     Args:
         summary: one row a system: encoder, architecture, seed, split, n, mean_rho, ci_low,
@@ -177,16 +178,18 @@ def bars(
         raise ValueError(f"no system in the split {split!r}: splits with results are {found}")
     encoders = ordered(rows["encoder"])
     theirs = paper_table1().groupby(["encoder", "architecture"])["rho"].mean() if paper else {}
-    seeds = rows["seed"].nunique()
-    with mpl.rc_context(style(height_in=1.1 + 0.36 * len(encoders))):
+    seeds = rows.groupby(["encoder", "architecture"])["seed"].nunique().max()
+    colours = {0: GREY} if rows["architecture"].eq(0).any() else {}
+    colours |= ARCHITECTURE_COLOURS
+    with mpl.rc_context(style(height_in=1.1 + 0.18 * len(colours) * len(encoders))):
         figure = Figure()
         axes = figure.subplots()
         for place, encoder in enumerate(encoders):
-            for architecture, colour in ARCHITECTURE_COLOURS.items():
-                of_system = (rows["encoder"] == encoder) & (rows["architecture"] == architecture)
-                if of_system.any():
-                    y = place + (-0.2 if architecture == 1 else 0.2)
-                    _bar(axes, rows[of_system], y, colour, theirs.get((encoder, architecture)))
+            systems = rows[rows["encoder"] == encoder].groupby("architecture")
+            for number, (architecture, group) in enumerate(systems):
+                y = place + 0.8 / len(colours) * (number - (systems.ngroups - 1) / 2)
+                printed = theirs.get((encoder, architecture))
+                _bar(axes, group, y, 0.76 / len(colours), colours[architecture], printed)
         axes.axvline(0, color="black", linewidth=0.6)
         if ceiling is not None:
             axes.axvline(ceiling, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
@@ -215,9 +218,9 @@ def bars(
         figure.supxlabel(caption, fontsize=7)
         handles = [
             Line2D([], [], color=colour, marker="s", markersize=5, linestyle="none")
-            for colour in ARCHITECTURE_COLOURS.values()
+            for colour in colours.values()
         ]
-        names = [f"Architecture {architecture}" for architecture in ARCHITECTURE_COLOURS]
+        names = [regression_model(architecture) for architecture in colours]
         if paper:
             handles.append(_paper_marker())
             names.append("paper (its corpus)")
@@ -470,11 +473,18 @@ def _hexagons(axes: Axes, x: np.ndarray, y: np.ndarray):
     )
 
 
-def _bar(axes: Axes, seeds: pd.DataFrame, y: float, colour: str, printed: float | None) -> None:
+def _bar(
+    axes: Axes,
+    seeds: pd.DataFrame,
+    y: float,
+    height: float,
+    colour: str,
+    printed: float | None,
+) -> None:
     """One system: its bar, interval, seeds, the paper's value, and the number at the right."""
     rho, low, high = (seeds[column].mean() for column in ("mean_rho", "ci_low", "ci_high"))
     if not np.isnan(rho):
-        axes.barh(y, rho, 0.38, color=colour)
+        axes.barh(y, rho, height, color=colour)
     if not np.isnan(low + high):
         axes.errorbar(
             rho,

@@ -19,6 +19,7 @@ LIBRARIES = (
     "numpy",
     "pandas",
     "pyarrow",
+    "scikit-learn",
     "scipy",
     "seaborn",
     "soundfile",

@@ -127,6 +127,17 @@ class FeatureStore:
         stored = clips["clip_id"].map(self.index["audio_checksum"])
         return clips[stored.isna() | (stored != clips["audio_checksum"])]
 
+    def require(self, clips: pd.DataFrame) -> None:
+        """StoreError unless every one of `clips` is here, with its audio as it is now."""
+        stale = self.missing(clips)
+        if len(stale):
+            raise StoreError(
+                f"{self.folder} lacks the frames of {len(stale)} clips as they are now, "
+                f"{stale['clip_id'].iloc[0]} among them: run "
+                f"notebooks/02_embedding_extraction.ipynb with encoder = "
+                f"{self.settings['encoder']!r} first"
+            )
+
     def plan(self, clips: pd.DataFrame, shard_clips: int = SHARD_CLIPS) -> list[Shard]:
         """The shards still to make so that every one of `clips` is here.
 

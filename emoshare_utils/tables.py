@@ -31,6 +31,7 @@ LABELS = {
     "mfcc": "MFCC",
     "fbank": "Mel filterbank",
     "spectrogram": "Spectrogram",
+    "egemaps": "eGeMAPS",
     "baseline": "Baseline",
 }
 
@@ -46,12 +47,16 @@ _HEADERS = {
     "max_change_percent": "Change (%), same reading",
 }
 _HIDDEN = ("source", "baseline", "n_emotions", "seeds", "note")
+_SVR = "svr:"  # before the feature set, where a table's baseline is an SVR
 _CHANGES = {"mean_rho": "change_percent", "max_rho": "max_change_percent"}
 _MEANS = ("mean", "mean_rho", "max_rho")
 _ACOUSTIC_NOTE = "the paper names this row MFCC Features and describes 40 mel bands"
 _PAPER_NOTE = (
     "(paper): as printed in the paper or computed from its Table 1, measured on its own corpus "
     "(ComParE 2023, devel); these rows do not compete for bold."
+)
+_SVR_NOTE = (
+    "SVR: the challenge's baseline, a clip's mean over time and a linear support vector regression."
 )
 
 
@@ -62,6 +67,11 @@ def label(encoder: str) -> str:
     if layer is None:
         return name
     return f"{name}, all layers" if layer == POOLED else f"{name}, layer {layer}"
+
+
+def regression_model(architecture: int) -> str:
+    """The name of Architecture 1, Architecture 2, or the challenge's baseline, which is 0."""
+    return f"Architecture {architecture}" if architecture else "SVR"
 
 
 def ordered(encoders: Iterable[str]) -> list[str]:
@@ -150,12 +160,14 @@ def table2(
     system's score, so both readings are given: the better single architecture (`mean_rho`) and
     the better architecture for each emotion (`max_rho`). A measured baseline is read the same
     way as what it is compared with. Where either average lacks an emotion the change is missing.
+    An SVR (Architecture 0) has a row of its own and takes no part in an encoder's average.
 
     Args:
         results: one row an encoder, architecture, emotion, seed and split.
         emotions: the corpus's emotions.
-        baseline: an encoder in the results, or "paper" for the printed .500. By default "paper"
-            on the paper's own corpus; on any other "fbank", or the first encoder without it.
+        baseline: "svr:fbank" for the SVR on that feature set, "svr" for the best SVR, an encoder
+            in the results, or "paper" for the printed .500. By default "paper" on the paper's own
+            corpus; on any other "svr", without one "fbank", or else the first encoder.
         corpus: the corpus's name; the paper's numbers stand beside ours on "compare23" only.
         split: the split to show.
 
@@ -169,9 +181,13 @@ def table2(
     emotions = list(emotions)
     on_paper_corpus = corpus == PAPER_CORPUS and split == "devel"
     ours = _systems(_of_split(results, split), emotions)
-    found = ordered(ours["encoder"])
-    measured = "fbank" if "fbank" in found else found[0]
+    table = _averages(ours, emotions)
+    found = _sorted(table, ["encoder", "name"])["name"].tolist()
+    svrs = table[table["architecture"] == 0].sort_values(["n_mean_rho", "mean_rho"])
+    measured = "svr" if len(svrs) else "fbank" if "fbank" in found else found[0]
     baseline = baseline or ("paper" if on_paper_corpus else measured)
+    if baseline == "svr" and len(svrs):
+        baseline = svrs["name"].iloc[-1]
     if baseline == "paper" and not on_paper_corpus:
         raise ValueError(
             f"the paper's baseline was measured on the devel split of {PAPER_CORPUS!r}, not on "
@@ -181,16 +197,15 @@ def table2(
         raise ValueError(
             f"no {split} result for the baseline {baseline!r}: expected one of {', '.join(found)}"
         )
-    table = _averages(ours, emotions)
     if on_paper_corpus:
-        theirs = _averages(_paper_rows(found, emotions), emotions)
+        theirs = _averages(_paper_rows(ours["encoder"], emotions), emotions)
         theirs["note"] = theirs["encoder"].map(_as_printed)
         table = pd.concat([table, theirs])
     if baseline == "paper":
         b = dict.fromkeys(_CHANGES, paper_table2()["baseline_mean_rho"].iloc[0])
         complete = dict.fromkeys(_CHANGES, True)
     else:
-        row = table[(table["encoder"] == baseline) & (table["source"] == "ours")].iloc[0]
+        row = table[(table["name"] == baseline) & (table["source"] == "ours")].iloc[0]
         b = {reading: row[reading] for reading in _CHANGES}
         complete = {reading: row[f"n_{reading}"] == len(emotions) for reading in _CHANGES}
     for reading, change in _CHANGES.items():
@@ -207,7 +222,7 @@ def table2(
     columns = ["encoder", "source", "architecture"]
     columns += ["mean_rho", "baseline_mean_rho", "change_percent"]
     columns += ["max_rho", "baseline_max_rho", "max_change_percent", "baseline", "seeds", "note"]
-    return _sorted(table[columns])
+    return _sorted(table, ["encoder", "name", "source"])[columns]
 
 
 def table1_caption(split: str = "devel") -> str:
@@ -225,7 +240,8 @@ def table2_caption(table: pd.DataFrame, split: str = "devel") -> str:
     if baseline == "paper":
         what = "the challenge's baseline as the paper prints it"
     else:
-        what = f"{label(baseline)}, measured here on the same clips"
+        svr = "a linear SVR on the mean over time of " if baseline.startswith(_SVR) else ""
+        what = f"{svr}{label(baseline.removeprefix(_SVR))}, measured here on the same clips"
     return (
         f"Table 2: Average ρ over emotions on {split}, and its change against a baseline, {what}. "
         "Two readings: the better single architecture (named), and per emotion the better of the "
@@ -407,21 +423,29 @@ def _paper_rows(encoders: Iterable[str], emotions: list[str]) -> pd.DataFrame:
     return _sorted(_with_mean(rows, emotions))
 
 
-def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+def _sorted(
+    rows: pd.DataFrame, keys: Sequence[str] = ("encoder", "architecture", "source")
+) -> pd.DataFrame:
     place = {name: number for number, name in enumerate(ordered(rows["encoder"]))}
-    keys = ["encoder", "architecture", "source"]
-    if not rows.duplicated(["encoder", "source"]).any():
-        keys = ["encoder", "source"]
-    return rows.sort_values(
-        keys, key=lambda column: column.map(place) if column.name == "encoder" else column
-    ).reset_index(drop=True)
+
+    def key(column: pd.Series) -> pd.Series:
+        if column.name == "encoder":
+            return column.map(place)
+        return column.str.startswith(_SVR) if column.name == "name" else column
+
+    return rows.sort_values(list(keys), key=key).reset_index(drop=True)
 
 
 def _averages(systems: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
-    """Both readings of each encoder's average rho, and over how many emotions each is."""
+    """Both readings of each encoder's average rho, and over how many emotions each is.
+
+    `name` tells what is averaged: an encoder's networks, or the SVR on its mean frames.
+    """
+    svr = systems["architecture"].eq(0)
+    systems = systems.assign(name=systems["encoder"].where(~svr, _SVR + systems["encoder"]))
     rows = [
-        {"encoder": encoder, "source": source, **_readings(group, emotions)}
-        for (encoder, source), group in systems.groupby(["encoder", "source"])
+        {"encoder": encoder, "name": name, "source": source, **_readings(group, emotions)}
+        for (encoder, name, source), group in systems.groupby(["encoder", "name", "source"])
     ]
     return pd.DataFrame(rows)
 
@@ -463,11 +487,14 @@ def _caption(caption: str, listeners: str) -> str:
 def _notes(table: pd.DataFrame, notes: Sequence[str]) -> list[str]:
     automatic = []
     if "seeds" in table and table["seeds"].max() > 1:
-        few, many = table.loc[table["source"] == "ours", "seeds"].agg(["min", "max"])
+        networks = (table["source"] == "ours") & (table["architecture"] != 0)
+        few, many = table.loc[networks, "seeds"].agg(["min", "max"])
         seeds = f"{many}" if few == many else f"{few} to {many}"
         automatic.append(f"Our numbers are means over {seeds} seeds.")
     if "source" in table and (table["source"] == "paper").any():
         automatic.append(_PAPER_NOTE)
+    if "architecture" in table and (table["architecture"] == 0).any():
+        automatic.append(_SVR_NOTE)
     return [*automatic, *notes]
 
 
@@ -526,7 +553,7 @@ def _text(value: object, column: str, is_float: bool) -> str:
     if column == "encoder":
         return label(str(value))
     if column == "architecture":
-        return f"Architecture {value}"
+        return regression_model(value)
     if is_float:
         return f"{value:+.1f}" if column.endswith("percent") else f"{value:.3f}"
     return str(value)

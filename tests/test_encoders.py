@@ -1,6 +1,7 @@
 """Frames are those of the encoder itself, of the right length, and the same every time."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -353,7 +354,7 @@ def test_a_sine_peaks_in_its_own_band_and_bin(hz):
     assert (spectrogram.argmax(axis=1) == hz / 31.25).all()
 
 
-@pytest.mark.parametrize("name", acoustic.ACOUSTIC)
+@pytest.mark.parametrize("name", ["fbank", "mfcc", "spectrogram"])
 @pytest.mark.parametrize("level", [0.0, 1e-6, 1.0])
 def test_acoustic_frames_are_finite_from_digital_silence_to_full_scale(name, level, sound):
     samples = np.concatenate([np.zeros(2000, np.float32), np.float32(2 * level) * sound(0)])
@@ -382,6 +383,29 @@ def test_acoustic_frames_are_what_version_1_gave(sound):
     for name, values in pinned[acoustic.VERSION].items():
         frames = load_encoder(name).frames(sound(0))
         np.testing.assert_allclose(frames[[5, 12, 20], [3, 17, 31]], values, rtol=1e-4)
+
+
+def test_egemaps_is_one_frame_a_clip_and_what_opensmile_says(sound):
+    opensmile = pytest.importorskip("opensmile", reason="needs the extra emoshare-utils[opensmile]")
+    encoder, clips = load_encoder("egemaps"), [sound(0, 8000), sound(1, 20_000)]
+    frames = encoder.encode(clips)
+    assert [clip.shape for clip in frames] == [(1, 88)] * 2 == [(1, encoder.width)] * 2
+    assert n_frames("egemaps", 20_000) == 1
+    assert encoder.settings["opensmile"] == opensmile.__version__
+    smile = opensmile.Smile(feature_set="eGeMAPSv02", feature_level="func")
+    for clip, frame in zip(clips, frames):
+        expected = smile.process_signal(clip, 16_000).to_numpy()
+        assert np.array_equal(frame, expected.clip(-6e4, 6e4))
+    for silent in (np.zeros(4000, np.float32), sound(2, 960)):
+        assert np.isfinite(encoder.frames(silent).astype(np.float16)).all()
+    with pytest.raises(ValueError, match="959 samples: eGeMAPS needs 960"):
+        encoder.frames(sound(0, 959))
+
+
+def test_egemaps_without_opensmile_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    with pytest.raises(EncoderError, match=r"'egemaps'.*pip install -e '.\[opensmile\]'"):
+        load_encoder("egemaps")
 
 
 # Padding and device

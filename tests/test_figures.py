@@ -197,6 +197,26 @@ def test_bars_show_value_interval_ceiling_and_the_papers_means():
     assert markers == pytest.approx([0.2900, 0.24511], abs=1e-4)
 
 
+def test_bars_have_room_for_the_challenges_baseline():
+    table = summary(("fbank",), seeds=(0, 1))
+    svr = {"encoder": ["fbank", "egemaps"], "architecture": 0, "seed": 42, "split": "devel"}
+    svr |= {"n": 240, "mean_rho": [0.25, 0.3], "ci_low": 0.2, "ci_high": 0.35}
+    figure = figures.bars(pd.concat([table, pd.DataFrame(svr)]), listeners="listeners")
+    axes, said = figure.axes[0], texts(figure)
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.25, 0.405, 0.505, 0.3])
+    grey, *_, alone = (mpl.colors.to_hex(bar.get_facecolor()) for bar in axes.patches)
+    assert grey == alone == figures.GREY
+    edges = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in axes.patches]
+    assert all(end <= start for (_, end), (start, _) in zip(edges, edges[1:]))
+    assert sum(edges[1]) / 2 == pytest.approx(0)  # three bars about their place
+    assert sum(edges[3]) / 2 == pytest.approx(1)  # one alone in the middle of its own
+    assert "SVR" in said and "eGeMAPS" in said and "dots: 2 seeds" in said
+    assert "SVR" not in texts(figures.bars(summary(), listeners="listeners"))
+    predictions, results = system(SIX, architecture=0)
+    title = figures.scatter(predictions, results, SIX, listeners="").get_suptitle()
+    assert title == "untrained HuBERT, SVR, devel"
+
+
 def test_bars_below_zero_missing_and_over_seeds():
     table = summary(seeds=(0, 1, 2))
     table.loc[:2, ["mean_rho", "ci_low", "ci_high"]] = [-0.03, -0.09, 0.03]

@@ -28,6 +28,7 @@ PROFILES = sorted(path.stem for path in (PROJECT / "profiles").glob("*.yaml"))
 RUN = [sys.executable, "-m", "emoshare_utils", "run"]
 SMALL = {
     "encoder": ["fbank"],
+    "svr": ["fbank"],
     "cnn": [8],
     "pool": 4,
     "lstm": 8,
@@ -40,6 +41,7 @@ SMALL = {
     "standardise": True,
     "start_at_mean": True,
     "resamples": 50,
+    "draws": 5,
 }
 
 
@@ -162,6 +164,8 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
         "table2": ("csv", "md", "tex"),
         "fig2": ("pdf", "png", "csv"),
         "fig3": ("pdf", "png", "csv"),
+        "paper_means": ("pdf", "png", "csv"),
+        "paper_differences": ("pdf", "png", "csv"),
     }.items():
         for ending in endings:
             assert (smoke.figures / f"{name}.{ending}").stat().st_size > 100, name
@@ -176,9 +180,11 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
 def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
     results = pd.read_parquet(smoke.results)
     encoders = ["fbank", "untrained-hubert"]
-    expected = product(encoders, [1, 2], PAPER_EMOTIONS, ["devel", "test"])
+    systems = [*product(encoders, [1, 2]), ("fbank", 0)]  # 0: the challenge's baseline
+    expected = product(systems, PAPER_EMOTIONS, ["devel", "test"])
     rows = results[["encoder", "architecture", "emotion", "split"]]
-    assert sorted(rows.itertuples(index=False, name=None)) == sorted(expected)
+    found = sorted(rows.itertuples(index=False, name=None))
+    assert found == sorted((*system, *other) for system, *other in expected)
     assert results["rho"].notna().all() and results["rho"].between(-1, 1).all()
     assert (results["ci_low"] <= results["ci_high"]).all()
     clips = pd.read_parquet(smoke.folder / "clips.parquet")
@@ -188,7 +194,7 @@ def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
 
 
 def test_smoke_leaves_executed_notebooks_to_read(smoke):
-    pictures = {"01": 2, "02": 1, "03": 1, "04": 2}
+    pictures = {"01": 2, "02": 1, "03": 1, "04": 2, "05": 2}
     for number, expected in pictures.items():
         notebook = executed(smoke, number)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -208,7 +214,7 @@ def test_a_second_run_is_up_to_date_and_quick(smoke, capsys):
     start = time.monotonic()
     steps = workbook.run("smoke")
     assert time.monotonic() - start < 5
-    assert [step.ran for step in steps] == [False] * 4
+    assert [step.ran for step in steps] == [False] * 5
     assert "table1  csv md tex" in capsys.readouterr().out
 
 
@@ -225,9 +231,9 @@ def test_plain_papermill_from_another_folder(smoke, home, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     predictions = pd.read_parquet(alone.predictions)
-    assert set(predictions["encoder"]) == {"fbank"} and set(predictions["architecture"]) == {2}
+    assert set(predictions["encoder"]) == {"fbank"} and set(predictions["architecture"]) == {0, 2}
     assert (alone.figures / "learning_curves.png").is_file()
-    assert "144 predictions of 1 systems" in said(nbformat.read(tmp_path / "out.ipynb", 4))
+    assert "288 predictions of 2 systems" in said(nbformat.read(tmp_path / "out.ipynb", 4))
     assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
 
 
@@ -241,6 +247,7 @@ def test_plain_papermill_from_another_folder(smoke, home, tmp_path):
         ("04", "clips", "fbank", "run notebooks/03_training.ipynb with run = 'clips'"),
         ("03", "smoke", ["fbank", "mfcc"], r"02_embedding_extraction.ipynb with .*\['mfcc'\]"),
         ("04", "smoke", "mfcc", r"run notebooks/03_training.ipynb with encoder = \['mfcc'\]"),
+        ("04", "smoke", "untrained-hubert", r"03_training.ipynb with svr = \['untrained-hubert'\]"),
     ],
 )
 def test_a_notebook_before_the_one_it_needs(smoke, number, run, encoder, message):
@@ -248,8 +255,9 @@ def test_a_notebook_before_the_one_it_needs(smoke, number, run, encoder, message
         Run(run).folder.mkdir(parents=True, exist_ok=True)
         for name in ("clips.parquet", "corpus.json"):
             shutil.copy(smoke.folder / name, Run(run).folder / name)
+    svr = encoder if "svr" in message else "fbank"
     with pytest.raises(AssertionError, match=message):
-        run_here(number, {"run": run, "encoder": encoder})
+        run_here(number, {"run": run, "encoder": encoder, "svr": svr})
 
 
 def write_clip(path, seconds, pitch, seed):
@@ -274,16 +282,17 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
             write_clip(tmp_path / "data" / "wav" / name, rng.uniform(0.3, 0.9), 200, number)
 
     steps = workbook.run("compare23", {**SMALL, "root": str(tmp_path)})
-    assert [step.ran for step in steps] == [True] * 4
+    assert [step.ran for step in steps] == [True] * 5
     this = Run("compare23")
     submission = pd.read_csv(this.folder / "submission.csv")
     assert list(submission.columns) == ["filename", *PAPER_EMOTIONS]
     assert list(submission["filename"]) == names
-    assert submission[list(PAPER_EMOTIONS)].stack().between(0, 1).all()
+    assert submission[list(PAPER_EMOTIONS)].notna().all(axis=None)
     assert pd.read_csv(tmp_path / "data" / "lab" / "test.csv")["Anger"].eq("?").all()
 
     devel = pd.read_parquet(this.results)
     assert set(devel["split"]) == {"devel"} and (devel["n"] == 12).all()
+    assert set(devel["architecture"]) == {0, 1, 2}
     better = devel.groupby("architecture")["rho"].mean().idxmax()
     predictions = pd.read_parquet(this.predictions)
     of_best = predictions[(predictions["split"] == "test") & predictions["architecture"].eq(better)]

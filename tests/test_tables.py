@@ -192,6 +192,51 @@ def test_table_2_compares_with_a_baseline_measured_on_the_corpus_at_hand():
         tables.table2(found, ["A", "B"], baseline="mfcc")
 
 
+def test_the_svr_stands_apart_and_is_the_baseline_of_table_2_unless_another_is_named():
+    found = results(
+        {
+            ("fbank", 0): [0.3, 0.1],
+            ("mfcc", 0): [0.6, 0.2],
+            ("fbank", 1): [0.2, 0.2],
+            ("fbank", 2): [0.1, 0.3],
+        },
+        ["A", "B"],
+    )
+    table = tables.table2(found, ["A", "B"], corpus="made")
+    assert list(zip(table["encoder"], table["architecture"])) == [
+        ("mfcc", 0),
+        ("fbank", 1),
+        ("fbank", 0),
+    ]
+    fbank = table.iloc[1]
+    assert (fbank["mean_rho"], fbank["max_rho"]) == pytest.approx((0.2, 0.25))  # no SVR in it
+    assert fbank["change_percent"] == pytest.approx(-50)  # of .4, the best SVR's
+    assert fbank["max_change_percent"] == pytest.approx(-37.5)
+    assert (table["baseline"] == "svr:mfcc").all()
+    assert "a linear SVR on the mean over time of MFCC, measured" in tables.table2_caption(table)
+    text = tables.markdown(table, "c")
+    assert "| MFCC | SVR |" in text and "SVR: the challenge's baseline" in text
+    named = tables.table2(found, ["A", "B"], "svr:fbank").set_index(["encoder", "architecture"])
+    assert named.loc[("mfcc", 0), "change_percent"] == pytest.approx(100)
+    assert tables.table2(found, ["A", "B"], "fbank")["baseline_mean_rho"].eq(0.2).all()
+    with pytest.raises(ValueError, match="'svr:x'.*svr:mfcc, fbank, svr:fbank"):
+        tables.table2(found, ["A", "B"], "svr:x")
+    with pytest.raises(ValueError, match="baseline 'svr': expected one of fbank"):
+        tables.table2(found[found["architecture"] > 0], ["A", "B"], "svr")
+    rows = tables.table1(found, ["A", "B"])
+    assert list(rows["architecture"]) == [0, 0, 1, 2]
+    assert "| SVR | **0.600** |" in tables.markdown(rows, "c")
+
+
+def test_on_the_papers_corpus_its_own_baseline_comes_first():
+    rhos = {("fbank", 0): [0.6] * 9, ("fbank", 1): [0.5] * 9}
+    table = tables.table2(results(rhos, NINE), NINE, corpus="compare23")
+    assert (table["baseline"] == "paper").all() and (table["baseline_mean_rho"] == 0.5).all()
+    assert list(table["source"]) == ["ours", "paper", "ours"]
+    measured = tables.table2(results(rhos, NINE), NINE, "svr", corpus="compare23")
+    assert list(measured["baseline_mean_rho"]) == pytest.approx([0.6] * 3)
+
+
 def test_table_2_gives_no_percentage_where_it_would_mean_nothing():
     found = results(
         {("fbank", 1): [-0.1, -0.1], ("mfcc", 1): [0.1, np.nan], ("hubert-base", 1): [0.1, 0.3]},
