@@ -64,6 +64,11 @@ def label(encoder: str) -> str:
     return f"{name}, all layers" if layer == POOLED else f"{name}, layer {layer}"
 
 
+def system(encoder: str, architecture: int) -> str:
+    """A short name for a feature set under an architecture, as "MFCC A2"."""
+    return f"{label(encoder)} A{architecture}"
+
+
 def ordered(encoders: Iterable[str]) -> list[str]:
     """Each encoder once: the paper's four, any others by name, untrained ones, acoustic ones.
 

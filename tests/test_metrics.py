@@ -89,7 +89,8 @@ def coverage(n_speakers: int, own: float, repetitions: int = 150) -> dict[str, f
         speakers, x, y = voices(np.random.default_rng(repetition), n_speakers, 10, own)
         for over, groups in (("clips", None), ("speakers", speakers)):
             rhos = metrics.bootstrap(x[:, None], y[None, :, None], 150, repetition, groups)
-            low, high = metrics.interval(rhos[:, 0, 0])
+            units = len(x) if groups is None else n_speakers
+            low, high = metrics.interval(rhos[:, 0, 0], units)
             covered[over] += low <= true <= high
     return {over: count / repetitions for over, count in covered.items()}
 
@@ -172,6 +173,19 @@ def two_systems(better_by: float, seeds: int = 2) -> tuple[pd.DataFrame, pd.Seri
     return pd.concat(tables, ignore_index=True), speakers
 
 
+def test_an_interval_over_few_units_is_as_wide_as_students():
+    normal = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    assert metrics.interval(normal) == pytest.approx(stats.norm.interval(0.95), abs=0.01)
+    low, high = metrics.interval(normal, 8)
+    assert (
+        -low
+        == pytest.approx(high)
+        == pytest.approx(stats.t.ppf(0.975, 7) * (8 / 7) ** 0.5, abs=0.01)
+    )
+    assert metrics.interval(normal, 10_000) == pytest.approx(metrics.interval(normal), abs=0.01)
+    assert np.isnan(metrics.interval(np.full(3, np.nan), 8)).all()
+
+
 ONE, TWO = ("fbank", 1), ("fbank", 2)
 DIFFERENCE = {"1 - 2": {ONE: 1, TWO: -1}}
 BOTH = ("Anger", "Calmness")
@@ -189,7 +203,7 @@ def test_paired_differences_are_surer_than_the_systems_intervals():
     )
     assert row.difference == pytest.approx(means[1] - means[2])
     assert row.ci_low < row.difference < row.ci_high < 0
-    assert row.ci_speakers_low < row.difference < row.ci_speakers_high < 0
+    assert row.ci_speakers_low < row.difference < row.ci_speakers_high < 0 and row.sign == -1
     one = summary[summary["architecture"] == 1].iloc[0]
     assert row.ci_high - row.ci_low < one["ci_high"] - one["ci_low"]
 
@@ -214,18 +228,20 @@ def test_a_difference_resamples_both_systems_alike_and_averages_seeds():
         differences.append(
             np.mean([rhos[1, *rest] - rhos[2, *rest] for rest in product((0, 1), BOTH)])
         )
-    assert (row.ci_low, row.ci_high) == pytest.approx(metrics.interval(np.array(differences)))
+    assert (row.ci_low, row.ci_high) == pytest.approx(metrics.interval(np.array(differences), 200))
 
 
 def test_equal_systems_are_not_told_apart():
     found = metrics.compare(two_systems(better_by=0.0)[0], BOTH, DIFFERENCE, resamples=400)
     assert found["ci_low"][0] < 0 < found["ci_high"][0]
     assert found["ci_speakers_low"].isna().all() and (found["n_speakers"] == 0).all()
+    assert list(found["sign"]) == [0]
+    assert metrics.compare(two_systems(better_by=0.0)[0], BOTH, {}).empty
 
 
 def test_a_system_that_is_not_there_or_met_other_clips_is_not_compared():
     table, _ = two_systems(better_by=0.0)
-    with pytest.raises(ValueError, match=r"'gone'.*\('mfcc', 1\).*\('fbank', 2\)"):
+    with pytest.raises(ValueError, match=r"'gone'.*\('mfcc', 1\).*\('fbank', 1\)"):
         metrics.compare(table, BOTH, {"gone": {ONE: 1, ("mfcc", 1): -1}})
     fewer = table[(table["architecture"] == 1) | (table["clip_id"] > 0)]
     with pytest.raises(ValueError, match="devel: 2 sets of clips.*03_training"):
