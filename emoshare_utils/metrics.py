@@ -208,7 +208,7 @@ def compare(
             f"some of {', '.join(map(str, sorted(found)))}"
         )
     if not contrasts:
-        return pd.DataFrame(columns=COMPARED)
+        return pd.DataFrame(columns=COMPARED).astype(dict.fromkeys(COMPARED[4:], float))
     used = [system in needed for system in zip(rows["encoder"], rows["architecture"])]
     alike = list(_alike(rows[used], emotions, speakers))
     if len(alike) != 1:

@@ -44,6 +44,10 @@ _HEADERS = {
     "max_rho": "Average of the better per emotion (a)",
     "baseline_max_rho": "Baseline (b), same reading",
     "max_change_percent": "Change (%), same reading",
+    "ci_low": "low (clips)",
+    "ci_high": "high (clips)",
+    "ci_speakers_low": "low (speakers)",
+    "ci_speakers_high": "high (speakers)",
 }
 _HIDDEN = ("source", "baseline", "n_emotions", "seeds", "note")
 _CHANGES = {"mean_rho": "change_percent", "max_rho": "max_change_percent"}
