@@ -75,8 +75,7 @@ def interval(
 
     Few units (clips, speakers) vary less in resamples than in truth. Given their number, the
     interval is widened as Student's t is against the normal distribution (the expanded percentile
-    interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789): a little with 8 speakers, not
-    to be seen with 100.
+    interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789): by 29 % with 8, 2 % with 100.
     """
     values = values[np.isfinite(values)]
     if not len(values):
