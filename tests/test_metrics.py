@@ -239,6 +239,17 @@ def test_equal_systems_are_not_told_apart():
     assert metrics.compare(two_systems(better_by=0.0)[0], BOTH, {}).empty
 
 
+def test_a_difference_on_one_speaker_alone_has_no_sign():
+    table, speakers = two_systems(better_by=0.0, seeds=1)
+    one = table[table["architecture"] == 1]
+    noise = RNG.normal(0, 3, len(one)) * one["clip_id"].map(speakers).eq("s0").to_numpy()
+    both = pd.concat([one.assign(prediction=one["prediction"] + noise), one.assign(architecture=2)])
+    (row,) = metrics.compare(both, BOTH, DIFFERENCE, speakers=speakers).itertuples()
+    assert row.ci_high < 0 == row.ci_speakers_high and row.sign == 0
+    (row,) = metrics.compare(both, BOTH, DIFFERENCE).itertuples()
+    assert row.sign == -1
+
+
 def test_a_system_that_is_not_there_or_met_other_clips_is_not_compared():
     table, _ = two_systems(better_by=0.0)
     with pytest.raises(ValueError, match=r"'gone'.*\('mfcc', 1\).*\('fbank', 1\)"):
