@@ -8,6 +8,7 @@ so in the picture.
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -84,6 +85,7 @@ def scatter(
     *,
     listeners: str,
     ceilings: Mapping[str, float] | None = None,
+    ceiling_kind: str = "",
 ) -> Figure:
     """Fig. 2: predicted against true shares, one panel an emotion, with the y = x line.
 
@@ -96,6 +98,7 @@ def scatter(
         emotions: the corpus's emotions, in its order.
         listeners: who rated, for the picture.
         ceilings: the rho a perfect model would reach, for the emotions that have one.
+        ceiling_kind: "exact" or "estimated", for the picture.
 
     Raises:
         ValueError: predictions of several systems, or none with a share.
@@ -128,7 +131,7 @@ def scatter(
             if outside:
                 lines.append(f"{outside:,} outside [0, 1]")
             if emotion in ceilings:
-                lines.append(f"ceiling {_number(ceilings[emotion])}")
+                lines.append(_ceiling(ceilings[emotion], ceiling_kind))
             box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
             position = {"x": 0.03, "y": 0.97, "transform": axes.transAxes, "va": "top"}
             axes.text(s="\n".join(lines), **position, bbox=box, zorder=4, linespacing=1.3)
@@ -152,6 +155,7 @@ def bars(
     listeners: str,
     split: str = "devel",
     ceiling: float | None = None,
+    ceiling_kind: str = "",
     paper: bool = False,
     interval: str = "95 % bootstrap interval over clips",
 ) -> Figure:
@@ -166,6 +170,7 @@ def bars(
         listeners: who rated, for the picture.
         split: the split to draw.
         ceiling: the mean rho a perfect model would reach.
+        ceiling_kind: "exact" or "estimated", for the picture.
         paper: mark the paper's own means where it has them.
         interval: what ci_low and ci_high are, for the picture.
 
@@ -196,7 +201,7 @@ def bars(
             axes.text(
                 ceiling,
                 1.0,
-                f"ceiling {_number(ceiling)}",
+                _ceiling(ceiling, ceiling_kind),
                 transform=axes.get_xaxis_transform(),
                 ha="right",
                 va="bottom",
@@ -233,6 +238,53 @@ def bars(
             columnspacing=1,
             title=listeners if _simulated(listeners) else None,
             title_fontsize=7,
+        )
+    return figure
+
+
+def forest(differences: pd.DataFrame, *, listeners: str) -> Figure:
+    """Differences in mean rho with their intervals, one row a comparison of systems.
+
+    A filled dot has a sign: its intervals leave out 0.
+
+    Args:
+        differences: what `metrics.compare` returned.
+        listeners: who rated, for the picture.
+
+    Raises:
+        ValueError: nothing was compared.
+    """
+    if differences.empty:
+        raise ValueError("no differences to draw: pass metrics.compare two systems or more")
+    by_speaker = bool(differences["ci_speakers_low"].notna().any())
+    wrapped = [textwrap.fill(name, 46) for name in differences["contrast"]]
+    lines = sum(name.count("\n") + 1 for name in wrapped)
+    with mpl.rc_context(style(PAGE_IN, 0.8 + 0.1 * lines + 0.12 * len(wrapped))):
+        figure = Figure()
+        axes = figure.subplots()
+        for y, row in enumerate(differences.itertuples()):
+            _difference(axes, row, y)
+        axes.axvline(0, color="black", linewidth=0.6, zorder=1)
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks(range(len(wrapped)), wrapped)
+        axes.set_ylim(len(wrapped) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        first = differences.iloc[0]
+        of = f" of {first['n_speakers']} speakers" if first["n_speakers"] else ""
+        seeds = differences["seeds"].min()
+        trained = "one seed each" if seeds == 1 else f"means over {seeds} seeds or more"
+        axes.set_xlabel(
+            f"difference in mean ρ, {first['split']}, n = {first['n']:,} clips{of}; {trained}\n"
+            "A1, A2: Architecture 1, 2; filled: all intervals leave out 0"
+        )
+        handles = [Line2D([], [], color=GREY, linewidth=2.2)]
+        names = ["95 % interval over clips"]
+        if by_speaker:
+            handles.append(Line2D([], [], color="black", linewidth=0.7))
+            names.append("over speakers (and in brackets)")
+        title = listeners if _simulated(listeners) else None
+        figure.legend(
+            handles, names, loc="outside upper center", ncols=2, title=title, title_fontsize=7
         )
     return figure
 
@@ -507,6 +559,20 @@ def _bar(
     axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
 
 
+def _difference(axes: Axes, row: NamedTuple, y: float) -> None:
+    """One row of a forest: thick over clips, thin over speakers, a dot, the numbers at right."""
+    axes.plot([row.ci_low, row.ci_high], [y, y], color=GREY, linewidth=2.2, solid_capstyle="butt")
+    widest = [row.ci_speakers_low, row.ci_speakers_high]
+    axes.plot(widest, [y, y], color="black", linewidth=0.7)
+    face = "black" if row.sign else "white"
+    axes.plot(row.difference, y, "o", ms=4, mew=0.7, mec="black", mfc=face, zorder=3)
+    low, high = widest if np.isfinite(widest[0]) else (row.ci_low, row.ci_high)
+    said = "no ρ"
+    if np.isfinite(row.difference):
+        said = f"{_signed(row.difference)} [{_signed(low)}, {_signed(high)}]"
+    axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+
+
 def _paper_marker(x: float | None = None, y: float | None = None) -> Line2D:
     at = ([], []) if x is None else ([x], [y])
     return Line2D(
@@ -544,8 +610,16 @@ def _wrapped(name: str, width: int = 26) -> str:
     return textwrap.fill(name.replace("/", "/ "), width).replace("/ ", "/")
 
 
+def _ceiling(rho: float, kind: str) -> str:
+    return f"{kind} ceiling {_number(rho)}".strip()
+
+
 def _number(value: float) -> str:
     return f"{value:.3f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _time(seconds: float) -> str:

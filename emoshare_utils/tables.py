@@ -45,6 +45,10 @@ _HEADERS = {
     "max_rho": "Average of the better per emotion (a)",
     "baseline_max_rho": "Baseline (b), same reading",
     "max_change_percent": "Change (%), same reading",
+    "ci_low": "low (clips)",
+    "ci_high": "high (clips)",
+    "ci_speakers_low": "low (speakers)",
+    "ci_speakers_high": "high (speakers)",
 }
 _HIDDEN = ("source", "baseline", "n_emotions", "seeds", "note")
 _SVR = "svr:"  # before the feature set, where a table's baseline is an SVR
@@ -72,6 +76,11 @@ def label(encoder: str) -> str:
 def regression_model(architecture: int) -> str:
     """The name of Architecture 1, Architecture 2, or the challenge's baseline, which is 0."""
     return f"Architecture {architecture}" if architecture else "SVR"
+
+
+def system(encoder: str, architecture: int) -> str:
+    """A short name for a feature set under an architecture, as "MFCC A2"."""
+    return f"{label(encoder)} {f'A{architecture}' if architecture else 'SVR'}"
 
 
 def ordered(encoders: Iterable[str]) -> list[str]:

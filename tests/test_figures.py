@@ -44,6 +44,17 @@ def summary(encoders=("fbank", "untrained-hubert"), seeds=(0,)):
     return table.assign(ci_low=table["mean_rho"] - 0.05, ci_high=table["mean_rho"] + 0.05)
 
 
+def differences(by_speaker=True):
+    table = pd.DataFrame({"contrast": ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]})
+    table = table.assign(split="devel", n=240, n_speakers=8 * by_speaker, seeds=1)
+    table = table.assign(difference=[0.03, -0.2], ci_low=[-0.01, -0.3], ci_high=[0.07, -0.1])
+    speakers = {"ci_speakers_low": [-0.02, -0.4], "ci_speakers_high": [0.09, -0.05]}
+    table = (
+        table.assign(**speakers) if by_speaker else table.assign(**dict.fromkeys(speakers, np.nan))
+    )
+    return table.assign(sign=[0, -1])
+
+
 def clips(emotions, n=90):
     rng = np.random.default_rng(0)
     shares = {emotion: np.maximum(0, rng.normal(0.05, 0.1, n)) for emotion in emotions}
@@ -74,6 +85,7 @@ def every_figure(listeners):
     return {
         "scatter": figures.scatter(predictions, results, NINE, listeners=listeners),
         "bars": figures.bars(summary(), listeners=listeners, ceiling=0.8, paper=True),
+        "forest": figures.forest(differences(), listeners=listeners),
         "shares": figures.share_distributions(clips(NINE), NINE, listeners),
         "durations": figures.durations(clips(NINE), listeners=listeners),
         "padding": figures.padding(*batch(), listeners=listeners),
@@ -124,14 +136,17 @@ def test_scatter_has_a_panel_an_emotion_in_the_corpus_order(emotions, grid):
     predictions, results = system(emotions)
     ceilings = dict.fromkeys(emotions[:1], 0.8321)
     figure = figures.scatter(
-        predictions, results, emotions, listeners="listeners", ceilings=ceilings
+        *(predictions, results, emotions),
+        listeners="listeners",
+        ceilings=ceilings,
+        ceiling_kind="estimated",
     )
     panels = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title(loc="left") for axes in panels] == emotions
     assert panels[0].get_subplotspec().get_gridspec().get_geometry() == grid
     assert {axes.get_xlim() + axes.get_ylim() for axes in panels} == {(-0.03, 1.03) * 2}
     said = [axes.texts[0].get_text() for axes in panels]
-    assert said[0] == "ρ = 0.500 [0.400, 0.600]\nn = 60\nceiling 0.832"
+    assert said[0] == "ρ = 0.500 [0.400, 0.600]\nn = 60\nestimated ceiling 0.832"
     assert said[-1] == f"ρ = {0.5 + (len(emotions) - 1) / 100:.3f} [0.400, 0.600]\nn = 60"
     assert figure.get_suptitle() == "untrained HuBERT, Architecture 2, devel"
 
@@ -182,7 +197,12 @@ def test_scatter_draws_one_system_with_shares():
 
 def test_bars_show_value_interval_ceiling_and_the_papers_means():
     figure = figures.bars(
-        summary(), listeners="listeners", ceiling=0.8, paper=True, interval="95 % interval of mine"
+        summary(),
+        listeners="listeners",
+        ceiling=0.8,
+        ceiling_kind="exact",
+        paper=True,
+        interval="95 % interval of mine",
     )
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.4, 0.5, 0.4, 0.5])
@@ -191,7 +211,13 @@ def test_bars_show_value_interval_ceiling_and_the_papers_means():
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     assert labels == ["untrained HuBERT", "Mel filterbank"]
     said = texts(figure)
-    for words in ("0.400", "ceiling 0.800", "n = 240 clips", "95 % interval of mine", "paper"):
+    for words in (
+        "0.400",
+        "exact ceiling 0.800",
+        "n = 240 clips",
+        "95 % interval of mine",
+        "paper",
+    ):
         assert words in said
     markers = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert markers == pytest.approx([0.2900, 0.24511], abs=1e-4)
@@ -229,6 +255,35 @@ def test_bars_below_zero_missing_and_over_seeds():
     assert figure.axes[0].get_xlim()[0] < -0.09
     with pytest.raises(ValueError, match="'test'.*devel"):
         figures.bars(table, listeners="listeners", split="test")
+
+
+def test_a_forest_draws_differences_and_both_intervals():
+    figure = figures.forest(differences(), listeners="listeners")
+    axes = figure.axes[0]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [dot.get_xdata()[0] for dot in dots] == [0.03, -0.2]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["white", "black"]
+    drawn = [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"]
+    assert drawn[:4] == [[-0.01, 0.07], [-0.02, 0.09], [-0.3, -0.1], [-0.4, -0.05]]
+    said = texts(figure)
+    for words in (
+        "+0.030 [−0.020, +0.090]",
+        "240 clips of 8 speakers",
+        "over speakers",
+        "one seed",
+    ):
+        assert words in said
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]
+
+
+def test_a_forest_without_speakers_or_rho():
+    table = differences(by_speaker=False)
+    table.loc[1, ["difference", "ci_low", "ci_high", "sign"]] = [np.nan, np.nan, np.nan, 0]
+    said = texts(figures.forest(table, listeners="listeners"))
+    assert "+0.030 [−0.010, +0.070]" in said and "no ρ" in said and "speakers" not in said
+    with pytest.raises(ValueError, match="two systems"):
+        figures.forest(table.head(0), listeners="listeners")
 
 
 def test_share_distributions_count_the_zeros():

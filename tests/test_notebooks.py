@@ -166,6 +166,9 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
         "fig3": ("pdf", "png", "csv"),
         "paper_means": ("pdf", "png", "csv"),
         "paper_differences": ("pdf", "png", "csv"),
+        "claims": ("csv", "md", "tex"),
+        "differences_attention": ("pdf", "png", "csv"),
+        "differences_features": ("pdf", "png", "csv"),
     }.items():
         for ending in endings:
             assert (smoke.figures / f"{name}.{ending}").stat().st_size > 100, name
@@ -187,6 +190,9 @@ def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
     assert found == sorted((*system, *other) for system, *other in expected)
     assert results["rho"].notna().all() and results["rho"].between(-1, 1).all()
     assert (results["ci_low"] <= results["ci_high"]).all()
+    assert (results["ci_speakers_low"] <= results["ci_speakers_high"]).all()
+    ceilings = pd.read_csv(smoke.folder / "ceilings.csv")
+    assert set(ceilings["kind"]) == {"exact", "estimated"}
     clips = pd.read_parquet(smoke.folder / "clips.parquet")
     assert len(clips) == 48 and clips["speaker"].nunique() == 12
     assert (results["n"] == 8).all()
@@ -194,7 +200,7 @@ def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
 
 
 def test_smoke_leaves_executed_notebooks_to_read(smoke):
-    pictures = {"01": 2, "02": 1, "03": 1, "04": 2, "05": 2}
+    pictures = {"01": 2, "02": 1, "03": 1, "04": 4, "05": 2}
     for number, expected in pictures.items():
         notebook = executed(smoke, number)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -205,9 +211,9 @@ def test_smoke_leaves_executed_notebooks_to_read(smoke):
         assert streams <= {"stdout"}, f"{number} warns: {said(notebook)}"
     assert "<audio" in str(outputs(executed(smoke, "01")))
     results = said(executed(smoke, "04"))
-    assert results.count("Shares are those of simulated listeners.") == 2
+    assert results.count("Shares are those of simulated listeners.") == 3
     assert "**" in (smoke.figures / "table1.md").read_text()
-    assert "The ceiling is" in results
+    assert "(exact)" in results and "the data cannot speak to it" in results
 
 
 def test_a_second_run_is_up_to_date_and_quick(smoke, capsys):
@@ -304,6 +310,9 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     assert (table2["baseline"] == "paper").all() and (table2["baseline_mean_rho"] == 0.5).all()
     assert (pd.read_csv(this.figures / "table1.csv")["source"] == "paper").any()
     assert "imulated" not in "".join(said(executed(this, number)) for number in ("03", "04"))
+    assert pd.read_csv(this.folder / "ceilings.csv").empty  # the number of raters is not given
+    assert "The ceiling is not known" in said(executed(this, "04"))
+    assert devel["ci_speakers_low"].isna().all() and devel["ci_low"].notna().all()
     assert "simulated" not in (this.figures / "table1.md").read_text()
     shares = pd.read_parquet(this.folder / "clips.parquet")[list(PAPER_EMOTIONS)].dropna()
     exceed = (shares > 0.5).to_numpy().mean()
@@ -340,6 +349,7 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
     results = pd.read_parquet(this.results)
     assert results["emotion"].nunique() == 6
     assert set(results["split"]) == {"devel", "test"}
+    assert set(pd.read_csv(this.folder / "ceilings.csv")["kind"]) == {"estimated"}
     assert not (this.folder / "submission.csv").exists()
     table1 = pd.read_csv(this.figures / "table1.csv")
     assert {"Disgust", "Neutral"} <= set(table1.columns) and (table1["source"] == "ours").all()

@@ -299,6 +299,7 @@ def test_labels_and_order():
     assert tables.label("wav2vec2-base") == "wav2vec2.0 (Base)"
     assert tables.label("untrained-hubert") == "untrained HuBERT"
     assert tables.label("org/name") == "org/name"
+    assert tables.system("hubert-large", 2) == "HuBERT (Large) A2"
     given = [
         "fbank",
         "org/b",
