@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.device import choose_device, one_worker_a_core
 from emoshare_utils.metrics import spearman
-from emoshare_utils.models import ARCHITECTURES, Sizes
+from emoshare_utils.models import Sizes
 from emoshare_utils.padding import pad
 from emoshare_utils.progress import track
+from emoshare_utils.released import build, read_sizes
 from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
 
 VERSION = 1  # raise it when the same settings give other networks
@@ -96,6 +97,7 @@ def train_system(
     Args:
         models: the folder of models; `system.json` in this system's folder says its settings.
         seed: with the emotion's name, fixes initial weights; alone, the order of clips.
+        sizes: a `released.Variant` computes with parts of the released code.
 
     Raises:
         StoreError: a clip's frames are not in `store`, or are those of other audio.
@@ -153,14 +155,12 @@ def collect(
     """The predictions of every finished system of this very clip table and these settings.
 
     Systems of other settings never stand beside them in one table; what they were padded to
-    changes no number and may differ.
+    differs between encoders.
     """
-    settings = _settings(corpus, sizes, training)
-    settings["training"].pop("max_frames")
+    settings = _without_max_frames(_settings(corpus, sizes, training))
     tables = []
     for file in sorted(models.glob("*/*/system.json")):
-        about = json.loads(file.read_text())
-        about["training"].pop("max_frames")
+        about = _without_max_frames(json.loads(file.read_text()))
         if settings.items() <= about.items():
             tables.append(pd.read_parquet(file.parent / "predictions.parquet"))
     return pd.concat(tables, ignore_index=True)
@@ -169,7 +169,7 @@ def collect(
 def load_network(folder: Path, emotion: str, width: int) -> nn.Module:
     """A trained network from a system's folder, in evaluation mode."""
     about = json.loads((folder / "system.json").read_text())
-    network = ARCHITECTURES[about["architecture"]](width, Sizes(**about["sizes"]))
+    network = build(about["architecture"], width, read_sizes(about["sizes"]))
     network.load_state_dict(load_file(folder / f"{slug(emotion)}.safetensors"))
     return network.eval()
 
@@ -291,7 +291,7 @@ def _initial(architecture: int, width: int, sizes: Sizes, seed: int, emotion: st
     """A network whose weights the seed and the emotion's name fix."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed} {emotion}".encode()))
-        return ARCHITECTURES[architecture](width, sizes)
+        return build(architecture, width, sizes)
 
 
 def _batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
@@ -384,6 +384,12 @@ def _settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict:
         "torch": torch.__version__,
     }
     return json.loads(json.dumps(settings))  # tuples become lists, as in the file
+
+
+def _without_max_frames(settings: dict) -> dict:
+    for part in ("sizes", "training"):
+        settings[part].pop("max_frames", None)
+    return settings
 
 
 def _read(folder: Path) -> System:
