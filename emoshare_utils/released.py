@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emoshare_utils import models
+from emoshare_utils import metrics, models
 from emoshare_utils.models import CNN, FFNN, Attention, Sizes
 from emoshare_utils.padding import mask
 
@@ -74,6 +76,18 @@ DIFFERENCES = {  # from the paper's text to the released code, in the order of c
         "output": "relu",
     },
 }
+LABELS = {
+    "paper": "the paper's text",
+    "convolve_padding": "padding convolved",
+    "frame_norm": "LayerNorm over frames",
+    "query_bias": "bias in W_Q",
+    "scale": "square root in Eq. 2b",
+    "weight_norm": "LayerNorm over weights",
+    "ffnn_norm": "LayerNorms in the FFNN",
+    "output": "last ReLU",
+    "but_output": "all but the last ReLU",
+    "released": "all: the released code",
+}
 TEXT = {"scale": "width", "output": "sigmoid"}  # Eq. 2b; the paper names no output
 
 
@@ -95,7 +109,9 @@ def variants(
 ) -> dict[str, Variant]:
     """The paper's text ("paper"), each difference alone, and all of them ("released").
 
-    `names` takes some of the differences only; those that this architecture lacks are left out.
+    As the last ReLU can hide what the others do, there is also all of them but that
+    ("but_output"); for Architecture 1 that is convolve_padding. `names` takes some of the
+    differences only; those that this architecture lacks are left out.
 
     Raises:
         ValueError: a name that is no difference.
@@ -106,11 +122,11 @@ def variants(
     differences = DIFFERENCES[architecture]
     text = asdict(sizes) | TEXT | {"max_frames": max_frames}
     alone = {name: Variant(**text | {name: differences[name]}) for name in differences}
-    return {
-        "paper": Variant(**text),
-        **{name: variant for name, variant in alone.items() if name in names},
-        "released": Variant(**text | differences),
-    }
+    chosen = {"paper": Variant(**text)}
+    chosen |= {name: variant for name, variant in alone.items() if name in names}
+    if architecture == 2:
+        chosen["but_output"] = Variant(**text | differences | {"output": TEXT["output"]})
+    return chosen | {"released": Variant(**text | differences)}
 
 
 def build(architecture: int, width: int, sizes: Sizes) -> nn.Module:
@@ -241,3 +257,48 @@ def zero_starts(
             network = build(architecture, features.shape[2], sizes)
         shares.append(float((network(features, lengths) == 0).float().mean()))
     return shares
+
+
+def compare(predictions: pd.DataFrame, resamples: int = 1000, split: str = "devel") -> pd.DataFrame:
+    """What each variant does to the mean rho over emotions, against the paper's text.
+
+    The interval is paired: every variant is scored on the same bootstrap resamples of the clips,
+    so what makes a resample easy for all of them drops out. Seeds are averaged. A constant
+    prediction orders nothing and counts as a rho of 0, so that a mean exists.
+
+    Args:
+        predictions: the predictions table with a column `variant`, "paper" among its values.
+
+    Returns:
+        One row an architecture and variant: architecture, variant, n, seeds, networks,
+        constant (networks that predict one value), mean_rho, difference, ci_low, ci_high (95 %).
+    """
+    predictions = predictions[predictions["split"].eq(split) & predictions["share"].notna()]
+    rows = []
+    for architecture, of_architecture in predictions.groupby("architecture"):
+        by_variant = of_architecture.groupby("variant", sort=False)
+        scores = {name: _score(table, resamples) for name, table in by_variant}
+        paper = scores["paper"]
+        for name, (rhos, samples, n) in scores.items():
+            low, high = metrics.interval(samples - paper[1])
+            mean = np.nan_to_num(rhos).mean()
+            rows.append(
+                {"architecture": architecture, "variant": name, "n": n, "seeds": len(rhos)}
+                | {"networks": rhos.size, "constant": int(np.isnan(rhos).sum())}
+                | {"mean_rho": mean, "difference": mean - np.nan_to_num(paper[0]).mean()}
+                | {"ci_low": low, "ci_high": high}
+            )
+    return pd.DataFrame(rows)
+
+
+def _score(predictions: pd.DataFrame, resamples: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """rho of each seed and emotion, (seeds, E), the resampled mean, (resamples,), and n clips."""
+    rhos, samples = [], []
+    for _, of_seed in predictions.groupby("seed"):
+        wide = of_seed.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
+        shares, predicted = (wide[x].to_numpy(float) for x in ("share", "prediction"))
+        predicted = np.nan_to_num(predicted)  # diverged
+        rhos.append([metrics.spearman(*pair) for pair in zip(shares.T, predicted.T)])
+        sample = metrics.bootstrap(shares, predicted, resamples)
+        samples.append(np.nan_to_num(sample).mean(axis=1))
+    return np.array(rhos), np.mean(samples, axis=0), len(wide)

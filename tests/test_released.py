@@ -1,13 +1,17 @@
 """The released code's arithmetic: equal to a plain network written from its description."""
 
 from dataclasses import asdict, replace
+from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from torch import Tensor, nn
 
-from emoshare_utils import models
+from emoshare_utils import figures, models
+from emoshare_utils.metrics import spearman
 from emoshare_utils.models import Sizes
 from emoshare_utils.padding import pad
 from emoshare_utils.released import (
@@ -16,6 +20,7 @@ from emoshare_utils.released import (
     Variant,
     build,
     choose,
+    compare,
     read_sizes,
     variants,
     zero_starts,
@@ -197,7 +202,14 @@ def test_without_differences_it_is_the_paper():
     assert paper is SIZES
     assert type(build(2, WIDTH, paper)) is models.Architecture2
     assert list(variants(1, SIZES, 398)) == ["paper", *DIFFERENCES[1], "released"]
-    assert list(variants(2, SIZES, 398, ["output"])) == ["paper", "output", "released"]
+    assert list(variants(2, SIZES, 398, ["output"])) == [
+        "paper",
+        "output",
+        "but_output",
+        "released",
+    ]
+    but_output = variants(2, SIZES, 398)["but_output"]
+    assert replace(but_output, output="relu") == choose("released", SIZES, 398)
     assert variants(1, SIZES, 398)["paper"].scale == "width"  # Eq. 2b as printed
 
 
@@ -251,3 +263,58 @@ def test_many_seeds_start_dead_with_the_last_relu_and_none_with_a_sigmoid():
         assert zeros == zero_starts(architecture, released, features, lengths, range(30))
         alive = replace(released, output="sigmoid")
         assert set(zero_starts(architecture, alive, features, lengths, range(5))) == {0.0}
+
+
+def predictions(seeds=(0, 1)) -> pd.DataFrame:
+    """Two emotions of 80 clips; "worse" is noisier, "dead" constant for one emotion."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed, (variant, noise) in product(seeds, {"paper": 0.3, "worse": 1, "dead": 0.3}.items()):
+        for column, emotion in enumerate(("Anger", "Joy")):
+            share = np.random.default_rng(column).random(80)
+            guess = share + noise * rng.random(80)
+            if (variant, emotion) == ("dead", "Joy"):
+                guess = np.zeros(80)
+            rows.append(
+                pd.DataFrame({"clip_id": np.arange(80), "share": share, "prediction": guess})
+                .assign(emotion=emotion, variant=variant, seed=seed, architecture=2)
+                .assign(split=np.where(np.arange(80) < 60, "devel", "test"))
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_compare_is_the_mean_rho_and_its_paired_difference():
+    given = predictions()
+    table = compare(given, resamples=400).set_index("variant")
+    assert list(table.index) == ["paper", "worse", "dead"]
+    devel = given[given["split"] == "devel"]
+    rho = devel.groupby(["variant", "emotion", "seed"])[["share", "prediction"]].apply(
+        lambda rows: spearman(rows["share"], rows["prediction"])
+    )
+    means = rho.fillna(0).groupby("variant").mean()
+    for name, row in table.iterrows():
+        assert row["mean_rho"] == pytest.approx(means[name])
+        assert row["difference"] == pytest.approx(means[name] - means["paper"])
+    assert (table["n"] == 60).all() and (table["networks"] == 4).all()
+    assert table["constant"].to_dict() == {"paper": 0, "worse": 0, "dead": 2}
+    assert (table.loc["paper", ["difference", "ci_low", "ci_high"]] == 0).all()
+    assert table.loc["worse", "ci_low"] < table.loc["worse", "difference"]
+    assert table.loc["worse", "difference"] < table.loc["worse", "ci_high"] < 0
+    same = given[given["variant"] == "worse"].assign(variant="paper")
+    paired = compare(pd.concat([same, same.assign(variant="twin")]), resamples=50)
+    assert (paired[["ci_low", "ci_high"]] == 0).all(axis=None)
+
+
+def test_pictures_say_who_listened_and_what_died():
+    def texts(figure) -> str:
+        return " ".join(text.get_text() for text in figure.findobj(Text))
+
+    table = compare(predictions(), resamples=20)
+    labels = {"paper": "the text", "worse": "noise", "dead": "a dead one"}
+    for listeners in ("simulated listeners", "listeners"):
+        said = texts(figures.variants(table, labels, listeners=listeners))
+        assert ("simulated" in said) == (listeners != "listeners")
+        assert "2 of 4 constant" in said and "a dead one" in said and "Architecture 2" in said
+    zeros = pd.DataFrame({1: [0.0, 1.0, 1.0], 2: [0.0, 0.5, 1.0]})
+    said = texts(figures.dead_starts(zeros, listeners="listeners"))
+    assert "Architecture 1: 2 of 3 dead" in said and "Architecture 2: 1 of 3 dead" in said
