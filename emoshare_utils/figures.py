@@ -239,6 +239,8 @@ def variants(
 ) -> Figure:
     """The change in mean rho against the paper's text, a row a variant, with paired intervals.
 
+    The axis covers the variants without a constant prediction; an arrow stands for one beyond it.
+
     Args:
         table: architecture, variant, networks, constant, mean_rho, difference, ci_low, ci_high,
             as `released.compare` makes it.
@@ -250,7 +252,9 @@ def variants(
     with mpl.rc_context(style(PAGE_IN * 0.7, 1.2 + 0.3 * len(names))):
         figure = Figure()
         axes = figure.subplots()
-        papers = []
+        papers, alive = [], table[table["constant"] == 0]
+        axes.plot([alive["ci_low"].min(), alive["ci_high"].max()], [0, 0], alpha=0)  # its limits
+        left, right = axes.get_xlim() if len(alive) else (-1, 1)
         for architecture, rows in table.groupby("architecture"):
             colour = ARCHITECTURE_COLOURS.get(architecture, GREY)
             rows = rows.set_index("variant")
@@ -258,14 +262,16 @@ def variants(
             for name, row in rows.drop(index="paper").iterrows():
                 y = names.index(name) + (-0.17 if architecture == 1 else 0.17)
                 axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=1)
-                axes.plot(row["difference"], y, "o", ms=3.5, color=colour)
-                said = f"{_number(row['difference'])}"
+                beyond = row["difference"] < left
+                at = left if beyond else row["difference"]
+                axes.plot(at, y, "<" if beyond else "o", ms=3.5, color=colour, clip_on=False)
+                said = _number(row["difference"], sign="+")
                 if row["constant"]:
                     said += f" ({row['constant']:.0f} of {row['networks']:.0f} constant)"
                 axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), va="center")
         axes.axvline(0, color="black", linewidth=0.6)
         axes.set_yticks(range(len(names)), [labels[name] for name in names])
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set(xlim=(left, right), ylim=(len(names) - 0.5, -0.5))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         lines = [
@@ -617,8 +623,8 @@ def _wrapped(name: str, width: int = 26) -> str:
     return textwrap.fill(name.replace("/", "/ "), width).replace("/ ", "/")
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
+def _number(value: float, sign: str = "-") -> str:
+    return f"{value:{sign}.3f}".replace("-", "−")
 
 
 def _time(seconds: float) -> str:
