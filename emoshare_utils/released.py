@@ -3,7 +3,8 @@
 Read from the training scripts of https://github.com/payalmohapatra/EmotionShare_ACMMM23, which
 are written for one fixed length: 398 frames before the pooling, 199 after it. Here it is
 `max_frames`, and `max_frames // pool` after the pooling. The networks pad to it themselves, so
-that a clip's output is the same alone, in any batch and under any padding here too.
+that a clip's output is the same alone, in any batch and under any padding here too. A clip
+shorter than one pool, on which the released code stops, keeps one frame as in `models`.
 """
 
 from collections.abc import Mapping, Sequence
