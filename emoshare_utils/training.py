@@ -1,7 +1,6 @@
 """One independent network per emotion: training, early stopping, checkpoints, predictions."""
 
 import copy
-import hashlib
 import json
 import time
 import zlib
@@ -23,11 +22,12 @@ from emoshare_utils.device import choose_device, one_worker_a_core
 from emoshare_utils.learner import Learner, step
 from emoshare_utils.loader import Loader, frame_statistics
 from emoshare_utils.metrics import spearman
-from emoshare_utils.models import ARCHITECTURES, Sizes, Standardise
+from emoshare_utils.models import Sizes, Standardise
 from emoshare_utils.progress import track
-from emoshare_utils.store import FeatureStore, StoreError, atomic, slug
+from emoshare_utils.released import build, read_sizes
+from emoshare_utils.store import FeatureStore, atomic, slug
 
-VERSION = 1  # raise it when the same settings give other networks
+VERSION = 2  # raise it when the same settings give other networks
 EVALUATION_BATCH = 32
 LARGE = 1_000_000  # parameters
 PRECISIONS = ("float32", "bfloat16")
@@ -105,19 +105,14 @@ def train_system(
     Args:
         models: the folder of models; `system.json` in this system's folder says its settings.
         seed: with the emotion's name, fixes initial weights; alone, the order of clips.
+        sizes: a `released.Variant` computes with parts of the released code.
 
     Raises:
         StoreError: a clip's frames are not in `store`, or are those of other audio.
     """
     encoder = store.settings["encoder"]
     folder = _folder(models, store, architecture, seed)
-    stale = store.missing(corpus.clips)
-    if len(stale):
-        raise StoreError(
-            f"{store.folder} lacks the frames of {len(stale)} clips as they are now, "
-            f"{stale['clip_id'].iloc[0]} among them: run "
-            f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
-        )
+    store.require(corpus.clips)
     system = {"store": store.folder.name, "architecture": architecture, "seed": seed}
     about = system | _settings(corpus, sizes, training)
     finished = folder / "system.json"
@@ -155,23 +150,22 @@ def train_systems(
     corpus: Corpus,
     requests: Sequence[dict],
     models: Path,
-    sizes: Sizes = Sizes(),
     device: str = "auto",
-    scheduler: str | None = None,
+    scheduler: str = "",
 ) -> list[System]:
     """Train several systems in turn, or side by side on the workers of a Dask cluster.
 
     Args:
-        requests: of each system store, architecture, seed and training, as `train_system` takes
-            them.
-        scheduler: the address of a Dask scheduler, or local:N for N processes here; None: in
+        requests: of each system the store, architecture, seed, sizes and training, as
+            `train_system` takes them.
+        scheduler: the address of a Dask scheduler, or local:N for N processes here; empty: in
             turn. The systems are the same either way.
 
     Raises:
         StoreError: see `train_system`.
         ClusterError: the scheduler or its workers cannot do it.
     """
-    shared = {"corpus": corpus, "models": models.resolve(), "sizes": sizes, "device": device}
+    shared = {"corpus": corpus, "models": models.resolve(), "device": device}
     if not scheduler:
         return [train_system(**shared, **request) for request in requests]
     from emoshare_utils.cluster import train_over_cluster  # Dask is an extra
@@ -208,14 +202,12 @@ def collect(
     """The predictions of every finished system of this very clip table and these settings.
 
     Systems of other settings never stand beside them in one table; what they were padded to
-    changes no number and may differ.
+    differs between encoders.
     """
-    settings = _settings(corpus, sizes, training)
-    settings["training"].pop("max_frames")
+    settings = _without_max_frames(_settings(corpus, sizes, training))
     tables = []
     for file in sorted(models.glob("*/*/system.json")):
-        about = json.loads(file.read_text())
-        about["training"].pop("max_frames")
+        about = _without_max_frames(json.loads(file.read_text()))
         if settings.items() <= about.items():
             tables.append(pd.read_parquet(file.parent / "predictions.parquet"))
     return pd.concat(tables, ignore_index=True)
@@ -224,7 +216,7 @@ def collect(
 def load_network(folder: Path, emotion: str, width: int) -> nn.Module:
     """A trained network from a system's folder, in evaluation mode."""
     about = json.loads((folder / "system.json").read_text())
-    network = ARCHITECTURES[about["architecture"]](width, Sizes(**about["sizes"]))
+    network = build(about["architecture"], width, read_sizes(about["sizes"]))
     network.load_state_dict(load_file(folder / f"{slug(emotion)}.safetensors"))
     return network.eval()
 
@@ -314,7 +306,7 @@ def _initial(architecture: int, width: int, sizes: Sizes, seed: int, emotion: st
     """A network whose weights the seed and the emotion's name fix."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(f"{seed} {emotion}".encode()))
-        return ARCHITECTURES[architecture](width, sizes)
+        return build(architecture, width, sizes)
 
 
 def _batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
@@ -378,7 +370,7 @@ def _predict_splits(
 def _settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict:
     """What decides a network's numbers besides its frames, architecture and seed."""
     settings = {
-        "clips": _digest(corpus),
+        "clips": corpus.digest(),
         "emotions": corpus.emotions,
         "sizes": asdict(sizes),
         "training": asdict(training),
@@ -388,16 +380,15 @@ def _settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict:
     return json.loads(json.dumps(settings))  # tuples become lists, as in the file
 
 
+def _without_max_frames(settings: dict) -> dict:
+    for part in ("sizes", "training"):
+        settings[part].pop("max_frames", None)
+    return settings
+
+
 def _read(folder: Path) -> System:
     return System(
         predictions=pd.read_parquet(folder / "predictions.parquet"),
         history=pd.read_parquet(folder / "history.parquet"),
         folder=folder,
     )
-
-
-def _digest(corpus: Corpus) -> str:
-    """What tells one clip table from another: its clips, audio, splits and shares."""
-    columns = ["clip_id", "split", "audio_checksum", *corpus.emotions]
-    rows = pd.util.hash_pandas_object(corpus.clips[columns].astype(str), index=False)
-    return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16]

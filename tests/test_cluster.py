@@ -101,7 +101,7 @@ def test_a_workers_error_arrives_as_it_is(corpus, tmp_path, scheduler):
 def test_a_training_workers_error_arrives_as_it_is(corpus, tmp_path, requests, scheduler):
     clips = corpus.clips.assign(audio_checksum="changed")
     with pytest.raises(StoreError, match="lacks the frames of 12 clips"):
-        train_systems(corpus.with_clips(clips), requests, tmp_path, SIZES, "cpu", scheduler[0])
+        train_systems(corpus.with_clips(clips), requests, tmp_path, "cpu", scheduler[0])
 
 
 def test_a_worker_with_another_version_is_refused(corpus, tmp_path, scheduler):
@@ -160,7 +160,7 @@ def requests(corpus, tmp_path) -> list[dict]:
     store = extract(corpus, load_encoder("fbank"), tmp_path / "features")
     training = Training(epochs=3, batch_size=4)
     return [
-        {"store": store, "architecture": a, "seed": seed, "training": training}
+        {"store": store, "architecture": a, "seed": seed, "sizes": SIZES, "training": training}
         for a in (1, 2)
         for seed in (0, 1)
     ]
@@ -173,24 +173,24 @@ def tables(systems: list[System]) -> list:
 def test_systems_trained_by_local_workers_are_those_trained_in_turn(
     corpus, tmp_path, requests, capsys
 ):
-    in_turn = train_systems(corpus, requests, tmp_path / "turn", SIZES, "cpu")
-    spread = train_systems(corpus, requests, tmp_path / "local", SIZES, "cpu", "local:2")
+    in_turn = train_systems(corpus, requests, tmp_path / "turn", "cpu")
+    spread = train_systems(corpus, requests, tmp_path / "local", "cpu", "local:2")
     assert "training over local:2: 4 of 4 systems" in capsys.readouterr().out
     for one, other in zip(tables(in_turn), tables(spread), strict=True):
         pd.testing.assert_frame_equal(one, other)
     # what is finished is read by whoever asks
-    train_systems(corpus, requests, tmp_path / "local", SIZES, "cpu")
+    train_systems(corpus, requests, tmp_path / "local", "cpu")
     assert "epochs in" not in capsys.readouterr().out
 
 
 def test_another_worker_goes_on_with_the_system_of_a_killed_one(corpus, tmp_path, requests):
     requests = [request | {"training": Training(epochs=40, batch_size=4)} for request in requests]
-    straight = train_systems(corpus, requests, tmp_path / "straight", SIZES, "cpu")
+    straight = train_systems(corpus, requests, tmp_path / "straight", "cpu")
     models = tmp_path / "killed"
     with connected("local:2") as client:
         address = client.scheduler.address
         with ThreadPoolExecutor(1) as thread:
-            sweep = thread.submit(train_systems, corpus, requests, models, SIZES, "cpu", address)
+            sweep = thread.submit(train_systems, corpus, requests, models, "cpu", address)
             while not list(models.glob("*/*/checkpoint/state.json")):
                 time.sleep(0.01)
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)

@@ -42,6 +42,11 @@ SMALL = {
     "start_at_mean": True,
     "resamples": 50,
     "draws": 5,
+    "variant_encoder": "fbank",
+    "variant_emotions": 2,
+    "variant_epochs": 1,
+    "differences": ["output"],
+    "dead_seeds": 2,
 }
 
 
@@ -200,7 +205,7 @@ def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
 
 
 def test_smoke_leaves_executed_notebooks_to_read(smoke):
-    pictures = {"01": 2, "02": 1, "03": 1, "04": 4, "05": 2}
+    pictures = {"01": 2, "02": 1, "03": 1, "04": 4, "05": 2, "06": 2}
     for number, expected in pictures.items():
         notebook = executed(smoke, number)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -220,7 +225,7 @@ def test_a_second_run_is_up_to_date_and_quick(smoke, capsys):
     start = time.monotonic()
     steps = workbook.run("smoke")
     assert time.monotonic() - start < 5
-    assert [step.ran for step in steps] == [False] * 5
+    assert [step.ran for step in steps] == [False] * len(NOTEBOOKS)
     assert "table1  csv md tex" in capsys.readouterr().out
 
 
@@ -251,6 +256,8 @@ def test_plain_papermill_from_another_folder(smoke, home, tmp_path):
         ("04", "empty", "fbank", "run notebooks/01_data_preparation.ipynb with run = 'empty'"),
         ("03", "clips", "fbank", r"run notebooks/02_embedding_extraction.ipynb with .*'fbank'"),
         ("04", "clips", "fbank", "run notebooks/03_training.ipynb with run = 'clips'"),
+        ("06", "empty", "fbank", "run notebooks/01_data_preparation.ipynb with run = 'empty'"),
+        ("06", "clips", "fbank", r"run notebooks/02_embedding_extraction.ipynb with .*'fbank'"),
         ("03", "smoke", ["fbank", "mfcc"], r"02_embedding_extraction.ipynb with .*\['mfcc'\]"),
         ("04", "smoke", "mfcc", r"run notebooks/03_training.ipynb with encoder = \['mfcc'\]"),
         ("04", "smoke", "untrained-hubert", r"03_training.ipynb with svr = \['untrained-hubert'\]"),
@@ -263,7 +270,31 @@ def test_a_notebook_before_the_one_it_needs(smoke, number, run, encoder, message
             shutil.copy(smoke.folder / name, Run(run).folder / name)
     svr = encoder if "svr" in message else "fbank"
     with pytest.raises(AssertionError, match=message):
-        run_here(number, {"run": run, "encoder": encoder, "svr": svr})
+        run_here(number, {"run": run, "encoder": encoder, "svr": svr, "variant_encoder": encoder})
+
+
+def test_the_released_code_trains_and_wants_a_fixed_length(smoke):
+    alone = Run("released")
+    for name in ("clips.parquet", "corpus.json", "features", "corpus"):
+        source, copy = smoke.folder / name, alone.folder / name
+        alone.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    given = {**SMALL, "run": "released", "variant": "released", "epochs": 1, "architecture": 2}
+    with pytest.raises(ValueError, match="a fixed length.*set padding = 'paper' or a number"):
+        run_here("03", given)
+    run_here("03", given | {"padding": "paper"})
+    assert set(pd.read_parquet(alone.predictions)["architecture"]) == {2}
+
+
+def test_variants_leave_the_main_systems_alone(smoke):
+    table = pd.read_csv(smoke.figures / "variants.csv")
+    paper = table[table["variant"] == "paper"]
+    assert (paper[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
+    assert sorted(path.name for path in (smoke.folder / "variants").iterdir()) == sorted(
+        {"paper", "output", "weight_norm", "but_output", "released"}
+    )
+    for text in ("simulated listeners", "start dead"):
+        assert text in said(executed(smoke, "06"))
 
 
 def write_clip(path, seconds, pitch, seed):
@@ -288,7 +319,7 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
             write_clip(tmp_path / "data" / "wav" / name, rng.uniform(0.3, 0.9), 200, number)
 
     steps = workbook.run("compare23", {**SMALL, "root": str(tmp_path)})
-    assert [step.ran for step in steps] == [True] * 5
+    assert [step.ran for step in steps] == [True] * len(NOTEBOOKS)
     this = Run("compare23")
     submission = pd.read_csv(this.folder / "submission.csv")
     assert list(submission.columns) == ["filename", *PAPER_EMOTIONS]
@@ -340,7 +371,7 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
 
     notebooks, given = workbook.read_notebooks(), {**SMALL, "root": str(tmp_path)}
     parameters = workbook.read_parameters("crema_d", given, notebooks)
-    for number in ("01", "02", "03", "04"):
+    for number in ("01", "02", "03", "04", "06"):
         run_here(number, parameters)
     this = Run("crema_d")
     clips = pd.read_parquet(this.folder / "clips.parquet")
@@ -351,5 +382,8 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
     assert set(results["split"]) == {"devel", "test"}
     assert set(pd.read_csv(this.folder / "ceilings.csv")["kind"]) == {"estimated"}
     assert not (this.folder / "submission.csv").exists()
+    variants = pd.read_csv(this.figures / "variants.csv")
+    assert {"paper", "output", "released"} < set(variants["variant"])
+    assert (variants["networks"] == 2).all() and (variants["n"] == results["n"].max()).all()
     table1 = pd.read_csv(this.figures / "table1.csv")
     assert {"Disgust", "Neutral"} <= set(table1.columns) and (table1["source"] == "ours").all()
