@@ -113,4 +113,5 @@ _TRANSFORM = {"sample_rate": SAMPLE_RATE, "n_fft": FFT, "win_length": WINDOW, "h
 _MEL = {"n_mels": BANDS, "f_min": F_MIN, "f_max": F_MAX}
 
 ACOUSTIC = {"fbank": Fbank, "mfcc": Mfcc, "spectrogram": Spectrogram, "egemaps": Egemaps}
+MEL_BANDS = {"fbank"}  # feature sets whose features are mel bands, low to high
 ONE_FRAME = {"egemaps"}  # feature sets that have one frame a clip

@@ -51,31 +51,41 @@ class Loader:
         self.max_frames, self.piece_clips = max_frames, piece_clips
         self.waited_s = 0.0
 
-    def pieces(self, clip_ids: np.ndarray) -> list[Piece]:
-        """A batch, cut by length so that short clips are not padded to the longest."""
+    def pieces(self, clip_ids: np.ndarray, bands: np.ndarray | None = None) -> list[Piece]:
+        """A batch, cut by length so that short clips are not padded to the longest.
+
+        Where there are `bands` (N,), each clip is shifted by its own.
+        """
         by_length = np.argsort(self.store.lengths(clip_ids), kind="stable")
         n_pieces = math.ceil(len(clip_ids) / self.piece_clips)
-        return [self._piece(rows, clip_ids) for rows in np.array_split(by_length, n_pieces)]
+        return [self._piece(rows, clip_ids, bands) for rows in np.array_split(by_length, n_pieces)]
 
     @torch.no_grad()
-    def _piece(self, rows: np.ndarray, clip_ids: np.ndarray) -> Piece:
+    def _piece(self, rows: np.ndarray, clip_ids: np.ndarray, bands: np.ndarray | None) -> Piece:
         frames = [self.store.frames(clip) for clip in clip_ids[rows]]
         length = self.max_frames or few_lengths(max(map(len, frames)))
         features, lengths = pad(frames, length)
-        features = self.standardise(features, lengths).to(self.precision)
-        return Piece(rows, features.to(self.device), lengths.to(self.device))
+        features = self.standardise(features, lengths)
+        if bands is not None:
+            features = shift(features, torch.tensor(bands[rows], dtype=features.dtype))
+        features = features.to(self.device, self.precision)
+        return Piece(rows, features, lengths.to(self.device))
 
     def batches(
-        self, batches: Iterable[np.ndarray], clip_ids: np.ndarray
+        self,
+        batches: Iterable[np.ndarray],
+        clip_ids: np.ndarray,
+        bands: np.ndarray | None = None,
     ) -> Iterator[tuple[np.ndarray, list[Piece]]]:
-        """Each batch, which are places in `clip_ids`, and its pieces.
+        """Each batch, which are places in `clip_ids` and `bands`, and its pieces.
 
         One batch is read while the one before is used.
         """
         with ThreadPoolExecutor(1, "loader", torch.set_num_threads, (1,)) as thread:
             ready = None
             for batch in batches:
-                ahead = batch, thread.submit(self.pieces, clip_ids[batch])
+                of_batch = None if bands is None else bands[batch]
+                ahead = batch, thread.submit(self.pieces, clip_ids[batch], of_batch)
                 if ready:
                     yield self._wait(*ready)
                 ready = ahead
@@ -89,6 +99,24 @@ class Loader:
         pieces.result()
         self.waited_s += time.perf_counter() - start
         return batch, pieces.result()
+
+
+def shift(features: Tensor, bands: Tensor) -> Tensor:
+    """Each clip's spectrum moved down by its own number of bands, as another vocal tract would.
+
+    Between two bands it is interpolated; the band at the edge is repeated.
+
+    Args:
+        features: (N, L, W), of W mel bands.
+        bands: (N,), not necessarily whole; below 0 it moves up.
+
+    Returns:
+        features (N, L, W).
+    """
+    band = torch.arange(features.shape[2])
+    source = (band + bands[:, None]).clamp(0, len(band) - 1)  # (N, W)
+    weights = (1 - (band[:, None] - source[:, None]).abs()).clamp(min=0)  # (N, W, W)
+    return features @ weights
 
 
 def frame_statistics(store: FeatureStore, clip_ids: np.ndarray) -> tuple[Tensor, Tensor]:

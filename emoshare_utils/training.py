@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from emoshare_utils import checkpoints
+from emoshare_utils.acoustic import MEL_BANDS
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.device import choose_device, one_worker_a_core
 from emoshare_utils.learner import Learner, step
@@ -47,6 +48,9 @@ class Training:
             steps, and everything after the LSTM are float32 in both.
         start_at_mean: the output's bias starts at the mean training share instead of by chance,
             which saves the first epochs, and a ReLU output from starting dead.
+        shift: mel bands by which, at most, training moves a clip's spectrum up or down, by
+            chance and anew each epoch, as if other voices had spoken it (vocal tract length
+            perturbation). Only `fbank` has mel bands; other features stay as they are.
         shuffle_shares: a control: permute the shares that training sees over the clips, each
             emotion's on its own: those of train, and those of devel that choose the epoch.
             Predictions are still scored against the true shares.
@@ -60,12 +64,15 @@ class Training:
     max_frames: int | None = None
     precision: str = "float32"
     start_at_mean: bool = False
+    shift: float = 0.0
     shuffle_shares: bool = False
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected more than 0")
+        if self.shift < 0:
+            raise ValueError(f"shift = {self.shift}: expected 0 or more mel bands")
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}"
@@ -243,6 +250,7 @@ def _train(
     if training.shuffle_shares:
         shares, devel_shares = (order.permuted(x, axis=0) for x in (shares, devel_shares))
 
+    shift = training.shift if store.settings["encoder"] in MEL_BANDS else 0
     standardise = Standardise(store.width)
     if training.standardise:
         standardise.fit(*frame_statistics(store, clip_ids))
@@ -271,7 +279,8 @@ def _train(
                 break
             columns = [corpus.emotions.index(emotion) for emotion in active]
             batches = _batches(order.permutation(len(clip_ids)), training.batch_size)
-            for batch, pieces in loader.batches(batches, clip_ids):
+            bands = order.uniform(-shift, shift, len(clip_ids)) if shift else None
+            for batch, pieces in loader.batches(batches, clip_ids, bands):
                 step(pool, list(active.values()), pieces, targets[batch][:, columns])
             networks = [learner.network for learner in active.values()]
             predicted = _predict(pool, networks, loader, devel_ids)

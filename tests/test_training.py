@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.ndimage
 import torch
 
 from emoshare_utils import checkpoints, loader, metrics, released, training
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.learner import Learner
-from emoshare_utils.loader import Loader
+from emoshare_utils.loader import Loader, shift
 from emoshare_utils.metrics import spearman
 from emoshare_utils.models import ARCHITECTURES, Sizes, Standardise
 from emoshare_utils.padding import pad
@@ -182,6 +183,42 @@ def test_training_stops_when_devel_no_longer_rises(made, tmp_path):
         best = rows.loc[rows["devel_rho"].idxmax(), "epoch"]
         assert rows["epoch"].max() == min(60, best + 2)
     assert history["epoch"].max() < 60
+
+
+@pytest.mark.parametrize("bands", [-3.0, -0.5, 0.0, 1.25])
+def test_shift_interpolates_along_the_bands_of_each_clip(bands):
+    features = torch.randn(2, 7, 12)
+    moved = shift(features, torch.tensor([bands, 0.0]))
+    expected = scipy.ndimage.shift(features[0], (0, -bands), order=1, mode="nearest")
+    torch.testing.assert_close(moved[0], torch.tensor(expected), atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved[1], features[1])
+
+
+def test_each_clip_of_a_batch_is_shifted_by_its_own_bands(made):
+    corpus, store = made
+    clip_ids, bands = corpus.clips["clip_id"].to_numpy()[:6], np.arange(6.0) - 3
+    ready = Loader(store, Standardise(5), torch.float32, 30, 4, torch.device("cpu"))
+    for moved, still in zip(ready.pieces(clip_ids, bands), ready.pieces(clip_ids), strict=True):
+        own = torch.tensor(bands[moved.rows], dtype=torch.float32)
+        torch.testing.assert_close(moved.features, shift(still.features, own))
+
+
+def test_training_shifts_mel_bands_by_chance_and_devel_never(made, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        loader, "shift", lambda features, bands: seen.append(bands) or shift(features, bands)
+    )
+    system = train(made, tmp_path / "fbank", epochs=2, shift=2)
+    bands = torch.cat(seen)
+    assert len(bands) == 2 * 36 and len(bands.unique()) > 70
+    assert bands.abs().max() <= 2 and bands.min() < -1 and bands.max() > 1
+    assert_same(weights(system), weights(train(made, tmp_path / "again", epochs=2, shift=2)))
+
+    corpus, store = made
+    monkeypatch.setitem(store.settings, "encoder", "mfcc")
+    seen.clear()
+    train(made, tmp_path / "mfcc", epochs=2, shift=2)
+    assert not seen
 
 
 def test_a_finished_system_is_read_not_trained_again(made, tmp_path, monkeypatch):
@@ -390,3 +427,8 @@ def test_other_emotion_names_are_another_system(made, tmp_path):
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} = 0: expected more than 0"):
         Training(**{name: 0})
+
+
+def test_a_shift_below_zero_is_refused():
+    with pytest.raises(ValueError, match="shift = -1: expected 0 or more mel bands"):
+        Training(shift=-1)
