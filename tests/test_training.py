@@ -349,9 +349,9 @@ def test_shuffled_shares_keep_their_values_and_lose_their_clips(made, tmp_path, 
     seen = []
     step, pieces = training.step, Loader.pieces
 
-    def noting_pieces(loader, clip_ids):
+    def noting_pieces(loader, clip_ids, *bands):
         seen.append(clip_ids)
-        return pieces(loader, clip_ids)
+        return pieces(loader, clip_ids, *bands)
 
     def noting_shares(*given):
         seen.append(given[3].numpy())
