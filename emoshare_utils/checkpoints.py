@@ -63,17 +63,30 @@ def restore(
 ) -> tuple[int, list[dict]]:
     """Put learners and `order` into the state that `write` kept: its epoch and history.
 
-    The epoch is 0 where there is none of these settings; what there is of others is deleted.
+    The epoch is 0 where there is none of these settings, or none that can be read; what else
+    there is, is deleted.
     """
     folder = system / FOLDER
     file = folder / "state.json"
-    state = json.loads(file.read_text()) if file.is_file() else {}
-    if state.get("about") != about:
+    if not file.is_file():
+        remove(system)
+        return 0, []
+    try:
+        state = json.loads(file.read_text())
+        tensors = {
+            emotion: load_file(_file(folder, emotion, of_one["epoch"]))
+            for emotion, of_one in state["learners"].items()
+        }
+    except Exception as error:  # whatever damage makes json and safetensors raise
+        print(f"{folder} is damaged ({error}): this system starts again from its first epoch")
+        remove(system)
+        return 0, []
+    if state["about"] != about:
         remove(system)
         return 0, []
     for emotion, learner in learners.items():
         vars(learner).update(state["learners"][emotion])
-        learner.restore(load_file(_file(folder, emotion, learner.epoch)))
+        learner.restore(tensors[emotion])
     order.bit_generator.state = state["order"]
     return state["epoch"], state["history"]
 

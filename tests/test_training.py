@@ -290,6 +290,25 @@ def test_training_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_befor
     pd.testing.assert_frame_equal(system.predictions, whole.predictions)
 
 
+@pytest.mark.parametrize("name", ["state.json", "Boredom-1.safetensors"])
+def test_a_damaged_checkpoint_is_said_and_begun_anew(made, tmp_path, monkeypatch, capsys, name):
+    whole = train(made, tmp_path / "whole")
+
+    def killed(*given):
+        checkpoints_write(*given)
+        raise KeyboardInterrupt
+
+    checkpoints_write = checkpoints.write
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints, "write", killed)
+        train(made, tmp_path / "killed")
+    (file,) = tmp_path.glob(f"killed/*/*/checkpoint/{name}")
+    file.write_bytes(file.read_bytes()[:50])
+    system = train(made, tmp_path / "killed")
+    assert "checkpoint is damaged" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(system.predictions, whole.predictions)
+
+
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(made, tmp_path, monkeypatch, capsys):
     def killed(*given):
         checkpoints_write(*given)
