@@ -16,6 +16,7 @@ import soundfile
 
 from emoshare_utils import audio
 from emoshare_utils.corpus import COLUMNS, Corpus
+from emoshare_utils.store import FeatureStore
 
 
 def sound(seed: int, n_samples: int = 4000) -> np.ndarray:
@@ -55,3 +56,22 @@ def corpus(tmp_path, table) -> Corpus:
     checked, rejected = audio.check(Corpus("table", tmp_path / "corpus", ("Anger", "Joy"), clips))
     assert rejected.empty
     return checked
+
+
+@pytest.fixture(scope="session")
+def heard() -> Callable[..., tuple[Corpus, FeatureStore]]:
+    """A corpus of two emotions, and frames that say how angry a clip sounds; test is masked."""
+
+    def make(folder: Path, **splits: int) -> tuple[Corpus, FeatureStore]:
+        rng, n = np.random.default_rng(0), sum(splits.values())
+        share = rng.random((n, 2)).round(2)
+        clips = pd.DataFrame({"clip_id": [f"clip{i}" for i in range(n)], "audio_checksum": "0"})
+        clips["split"] = np.repeat(list(splits), list(splits.values()))
+        clips["Anger"], clips["Boredom"] = share.T
+        clips.loc[clips["split"] == "test", ["Anger", "Boredom"]] = np.nan
+        frames = [rng.normal(0, 0.3, (rng.integers(4, 30), 5)) + pair[0] for pair in share]
+        store = FeatureStore.create(folder, "fbank", 5, {"encoder": "fbank"})
+        store.write_shard("shard-00000", clips, frames)
+        return Corpus("made", Path("/nowhere"), ("Anger", "Boredom"), clips), store
+
+    return make

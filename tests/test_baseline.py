@@ -1,7 +1,5 @@
 """The challenge's baseline: its grid, what is chosen and predicted, and that it is fitted once."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,26 +16,9 @@ EMOTIONS = ("Anger", "Boredom")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[Corpus, FeatureStore]:
+def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
     """90 clips whose mean frame says how angry they sound; test labels are masked."""
-    rng = np.random.default_rng(0)
-    share = rng.random((90, 2)).round(2)
-    clips = pd.DataFrame(
-        {
-            "clip_id": [f"clip{i}" for i in range(90)],
-            "split": ["train"] * 50 + ["devel"] * 30 + ["test"] * 10,
-            "audio_checksum": "0",
-            "Anger": share[:, 0],
-            "Boredom": share[:, 1],
-        }
-    )
-    clips.loc[clips["split"] == "test", list(EMOTIONS)] = np.nan
-    frames = [rng.normal(0, 0.3, (rng.integers(4, 30), 5)) + pair[0] for pair in share]
-    store = FeatureStore.create(
-        tmp_path_factory.mktemp("features"), "fbank", 5, {"encoder": "fbank"}
-    )
-    store.write_shard("shard-00000", clips, frames)
-    return Corpus("made", Path("/nowhere"), EMOTIONS, clips), store
+    return heard(tmp_path_factory.mktemp("features"), train=50, devel=30, test=10)
 
 
 @pytest.fixture(scope="module")

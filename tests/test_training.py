@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,32 +26,29 @@ EMOTIONS = ("Anger", "Boredom")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[Corpus, FeatureStore]:
+def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
     """60 clips whose first feature says how angry they sound; test labels are masked."""
-    rng = np.random.default_rng(0)
-    share = rng.random((60, 2)).round(2)
-    clips = pd.DataFrame(
-        {
-            "clip_id": [f"clip{i}" for i in range(60)],
-            "split": ["train"] * 36 + ["devel"] * 14 + ["test"] * 10,
-            "audio_checksum": "0",
-            "Anger": share[:, 0],
-            "Boredom": share[:, 1],
-        }
-    )
-    clips.loc[clips["split"] == "test", list(EMOTIONS)] = np.nan
-    frames = [rng.normal(0, 0.3, (rng.integers(4, 30), 5)) + pair[0] for pair in share]
-    store = FeatureStore.create(
-        tmp_path_factory.mktemp("features"), "fbank", 5, {"encoder": "fbank"}
-    )
-    store.write_shard("shard-00000", clips, frames)
-    return Corpus("made", Path("/nowhere"), EMOTIONS, clips), store
+    return heard(tmp_path_factory.mktemp("features"), train=36, devel=14, test=10)
 
 
 def train(made, models, architecture=1, seed=0, settings=QUICK, **changes):
     corpus, store = made
     settings = Training(**(vars(settings) | changes))
     return train_system(corpus, store, architecture, seed, models, SIZES, settings, "cpu")
+
+
+def train_until(killed_after, made, models, monkeypatch, **changes):
+    """`train`, interrupted after an epoch."""
+    write = checkpoints.write
+
+    def write_and_interrupt(folder, about, epoch, *rest):
+        write(folder, about, epoch, *rest)
+        if epoch == killed_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="goes on from"):
+        patch.setattr(checkpoints, "write", write_and_interrupt)
+        train(made, models, **changes)
 
 
 def weights(system, emotion="Anger"):
@@ -249,18 +245,9 @@ def test_interrupted_training_goes_on_and_ends_as_if_it_never_was(
     whole = train(made, tmp_path / "whole", **settings)
     ends = whole.history.groupby("emotion")["epoch"].max()
     assert ends["Boredom"] < 4 and ends["Anger"] == 6  # one drops out early
-    write = checkpoints.write
     for killed_after in (1, 2, 4):
-
-        def killed(folder, about, epoch, *rest, killed_after=killed_after):
-            write(folder, about, epoch, *rest)
-            if epoch == killed_after:
-                raise KeyboardInterrupt
-
         models = tmp_path / f"killed{killed_after}"
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="goes on"):
-            patch.setattr(checkpoints, "write", killed)
-            train(made, models, **settings)
+        train_until(killed_after, made, models, monkeypatch, **settings)
         system = train(made, models, **settings)
         assert f"goes on after epoch {killed_after}" in capsys.readouterr().out
         pd.testing.assert_frame_equal(system.predictions, whole.predictions)
@@ -294,14 +281,7 @@ def test_training_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_befor
 def test_a_damaged_checkpoint_is_said_and_begun_anew(made, tmp_path, monkeypatch, capsys, name):
     whole = train(made, tmp_path / "whole")
 
-    def killed(*given):
-        checkpoints_write(*given)
-        raise KeyboardInterrupt
-
-    checkpoints_write = checkpoints.write
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "write", killed)
-        train(made, tmp_path / "killed")
+    train_until(1, made, tmp_path / "killed", monkeypatch)
     (file,) = tmp_path.glob(f"killed/*/*/checkpoint/{name}")
     file.write_bytes(file.read_bytes()[:50])
     system = train(made, tmp_path / "killed")
@@ -310,14 +290,7 @@ def test_a_damaged_checkpoint_is_said_and_begun_anew(made, tmp_path, monkeypatch
 
 
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(made, tmp_path, monkeypatch, capsys):
-    def killed(*given):
-        checkpoints_write(*given)
-        raise KeyboardInterrupt
-
-    checkpoints_write = checkpoints.write
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "write", killed)
-        train(made, tmp_path)
+    train_until(1, made, tmp_path, monkeypatch)
     other = train(made, tmp_path, learning_rate=1e-3)
     assert "goes on" not in capsys.readouterr().out
     assert other.history["epoch"].max() == 4
