@@ -241,10 +241,10 @@ def test_a_system_killed_before_its_end_is_trained_again(made, tmp_path):
 def test_interrupted_training_goes_on_and_ends_as_if_it_never_was(
     made, tmp_path, monkeypatch, capsys, architecture
 ):
-    settings = {"architecture": architecture, "epochs": 6, "patience": 1, "seed": 1}
+    settings = {"architecture": architecture, "epochs": 6, "patience": 1, "seed": 1, "shift": 0.1}
     whole = train(made, tmp_path / "whole", **settings)
     ends = whole.history.groupby("emotion")["epoch"].max()
-    assert ends["Boredom"] < 4 and ends["Anger"] == 6  # one drops out early
+    assert ends["Boredom"] < 4 < ends["Anger"]  # one drops out early
     for killed_after in (1, 2, 4):
         models = tmp_path / f"killed{killed_after}"
         train_until(killed_after, made, models, monkeypatch, **settings)
