@@ -5,7 +5,7 @@ In predictions and results it is Architecture 0, beside the paper's 1 and 2.
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -116,13 +116,23 @@ def fit_baseline(
     return _read(folder)
 
 
-def collect_baselines(models: Path, corpus: Corpus, shuffle_shares: bool = False) -> pd.DataFrame:
-    """The predictions of every finished baseline of this very clip table, if there is one."""
+def collect_baselines(
+    models: Path,
+    corpus: Corpus,
+    shuffle_shares: bool = False,
+    stores: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """The predictions of every finished baseline of this very clip table, if there is one.
+
+    Args:
+        stores: folder names of the feature stores that count; None: all.
+    """
     settings = _settings(corpus, shuffle_shares)
     tables = [
         pd.read_parquet(file.parent / "predictions.parquet")
         for file in sorted(models.glob("*/svr/baseline.json"))
-        if settings.items() <= json.loads(file.read_text()).items()
+        if settings.items() <= (about := json.loads(file.read_text())).items()
+        and (stores is None or about["store"] in stores)
     ]
     nothing = pd.DataFrame(columns=PREDICTION_COLUMNS)
     return pd.concat(tables, ignore_index=True) if tables else nothing

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from emoshare_utils.learner import Learner
@@ -73,15 +74,16 @@ def restore(
         return 0, []
     try:
         state = json.loads(file.read_text())
-        tensors = {
-            emotion: load_file(_file(folder, emotion, of_one["epoch"]))
-            for emotion, of_one in state["learners"].items()
-        }
-    except Exception as error:  # whatever damage makes json and safetensors raise
+        tensors = {}
+        for emotion, of_one in state["learners"].items():
+            load_file(_file(folder, emotion, of_one["kept_epoch"]))  # needed in the end
+            tensors[emotion] = load_file(_file(folder, emotion, of_one["epoch"]))
+    except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
         print(f"{folder} is damaged ({error}): this system starts again from its first epoch")
         remove(system)
         return 0, []
     if state["about"] != about:
+        print(f"{folder} is of other settings: this system starts from its first epoch")
         remove(system)
         return 0, []
     for emotion, learner in learners.items():

@@ -2,15 +2,17 @@
 
 Workers are the user's own (`dask worker`, dask-jobqueue, dask-kubernetes, dask-cuda) or N local
 processes. They read and write by the same paths as this process, so the folders must be on a file
-system that all of them share. A worker does as many tasks at a time as it has threads: one a core
-of a CPU for extraction, one a worker for training and on a GPU.
+system that all of them share. A worker makes as many shards at a time as it has threads: one a
+core of a CPU, one for a GPU. It trains one system at a time, on as many cores as it has threads.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 CONNECT_S = 30  # to wait for a scheduler, for its first worker, and for one to come back
-CORES = torch.get_num_threads()
+CORES = len(os.sched_getaffinity(0))  # Dask tells torch to use one
 Result = TypeVar("Result")
 _loading, _training = Lock(), Lock()
 
@@ -109,25 +111,37 @@ def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
         StoreError: as a worker met it.
     """
     local = int(scheduler.partition(":")[2]) if re.fullmatch(r"local:\d+", scheduler) else 0
-    return over_cluster(scheduler, _train, [(task, local) for task in tasks])
+    return over_cluster(scheduler, _train, [(task, local) for task in tasks], one_a_worker=True)
 
 
 def over_cluster(
-    scheduler: str, call: Callable[..., Result], tasks: Sequence[tuple]
+    scheduler: str,
+    call: Callable[..., Result],
+    tasks: Sequence[tuple],
+    one_a_worker: bool = False,
 ) -> Iterator[Result]:
     """call(*task) of every task on the workers of `scheduler`, as they are done.
 
     A worker that dies costs the task it was at, which another one then does.
+
+    Args:
+        one_a_worker: hand out no more tasks at once than there are workers.
     """
     if not tasks:
         return
     with connected(scheduler) as client:
         from distributed import KilledWorker
 
-        futures = [client.submit(call, *task, pure=False) for task in tasks]
+        submitted = (client.submit(call, *task, pure=False) for task in tasks)
+        at_once = len(client.ncores()) if one_a_worker else len(tasks)
+        pending = set(islice(submitted, at_once))
         try:
-            for future in _as_completed(client, futures):
-                yield future.result()
+            while pending:
+                done = _wait_for_some(client, pending)
+                pending -= done
+                pending |= set(islice(submitted, len(done)))
+                for future in done:
+                    yield future.result()
         except CancelledError as error:
             raise ClusterError(
                 f"scheduler {scheduler} is gone: start it again, then run the same again. "
@@ -139,25 +153,22 @@ def over_cluster(
                 "look at their logs (out of memory?). What is finished is kept"
             ) from error
         finally:
-            client.cancel(futures)
+            client.cancel(list(pending))
 
 
-def _as_completed(client: "Client", futures: list["Future"]) -> Iterator["Future"]:
-    """As Dask's own, but ClusterError where no worker is left to complete them."""
+def _wait_for_some(client: "Client", pending: set["Future"]) -> set["Future"]:
+    """Those of `pending` that are done, one or more; ClusterError where no worker is left."""
     from distributed import wait
 
-    pending = set(futures)
-    while pending:
+    while True:
         try:
-            done, pending = wait(pending, timeout=CONNECT_S, return_when="FIRST_COMPLETED")
+            return wait(pending, timeout=CONNECT_S, return_when="FIRST_COMPLETED").done
         except TimeoutError:
-            if not client.scheduler_info()["workers"]:
+            if not client.ncores():
                 raise ClusterError(
                     "all workers have left: start some, then run the same again. What is "
                     "finished is kept"
                 ) from None
-        else:
-            yield from done
 
 
 def _make(
@@ -194,6 +205,8 @@ def _train(task: dict, local: int) -> Path:
     if local:
         task = task | {"device": _device(task["device"], get_worker().name)}
         torch.set_num_threads(max(1, CORES // local))
+    else:
+        torch.set_num_threads(get_worker().state.nthreads)
     with _training:
         return train_system(**task | {"store": FeatureStore(task["store"])}).folder
 

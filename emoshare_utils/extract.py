@@ -1,10 +1,9 @@
 """Clip table x encoder -> feature store; an interrupted run goes on where it was."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from emoshare_utils.audio import SAMPLE_RATE
@@ -17,9 +16,9 @@ from emoshare_utils.store import (
     Shard,
     StoreError,
     atomic,
+    locked,
     remove_leftovers,
     size,
-    writing,
 )
 
 
@@ -44,7 +43,7 @@ def extract(
     """
     about = features, encoder.name, encoder.width, encoder.settings
     folder = FeatureStore.place(*about)
-    with _locked(folder):
+    with locked(folder):
         remove_leftovers(folder)
         store = FeatureStore.create(*about)
         for name in store.verify():
@@ -116,22 +115,6 @@ def _refuse_full_disk(store: FeatureStore, encoder: str, shards: list[Shard]) ->
         )
 
 
-@contextmanager
-def _locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases even when this process is killed."""
-    with writing(folder):
-        lock = (folder / ".lock").open("w")
-    with lock:
-        try:
-            with writing(folder):
-                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except StoreError as error:
-            if not isinstance(error.__cause__, BlockingIOError):
-                raise
-            raise StoreError(f"{folder} is being written by another run: let it finish") from error
-        yield
-
-
 def stored(features: Path) -> dict[str, str]:
     """The store of each encoder that has been extracted: encoder -> folder name."""
     file = features / "stores.json"
@@ -139,7 +122,7 @@ def stored(features: Path) -> dict[str, str]:
 
 
 def _remember(features: Path, encoder: str, store: FeatureStore) -> None:
-    with _locked(features, wait=True):  # other encoders' runs write it too
+    with locked(features, wait=True):  # other encoders' runs write it too
         remove_leftovers(features)
         stores = stored(features) | {encoder: store.folder.name}
         with atomic(features / "stores.json") as file:

@@ -66,8 +66,7 @@ class Learner:
         self.epoch = epoch
         if rho > self.best_rho:
             self.best_rho, self.best_epoch = rho, epoch
-        if rho == self.best_rho or self.best_rho == -math.inf:
-            self.kept_epoch = epoch
+        self.kept_epoch = self.best_epoch or epoch
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and optimiser: all from which training goes on."""

@@ -235,7 +235,8 @@ def fix(values: Tensor, lengths: Tensor, length: int) -> Tensor:
     if lengths.max() > length:
         raise ValueError(
             f"a clip of {int(lengths.max())} frames does not fit the fixed length of {length} "
-            "that this network is made for: set padding to a larger number"
+            "that this network is made for: set padding (in notebook 06 fixed_length) to a larger "
+            "number"
         )
     missing = length - values.shape[1]
     return F.pad(values, (0, 0) * (values.ndim - 2) + (0, missing))

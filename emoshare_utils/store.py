@@ -13,6 +13,7 @@ stopped goes on with the same shards, and a damaged shard is made again as it wa
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -379,6 +380,22 @@ def writing(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written ({error.strerror or error}): {advice}, then run the same "
             "again. Finished shards are kept"
         ) from error
+
+
+@contextmanager
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases even when this process is killed."""
+    with writing(folder):
+        lock = (folder / ".lock").open("w")
+    with lock:
+        try:
+            with writing(folder):
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except StoreError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
+            raise StoreError(f"{folder} is being written by another run: let it finish") from error
+        yield
 
 
 def _free(folder: Path) -> int:

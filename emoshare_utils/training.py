@@ -4,7 +4,7 @@ import copy
 import json
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from itertools import repeat
@@ -26,7 +26,7 @@ from emoshare_utils.metrics import spearman
 from emoshare_utils.models import Sizes, Standardise
 from emoshare_utils.progress import track
 from emoshare_utils.released import build, read_sizes
-from emoshare_utils.store import FeatureStore, atomic, slug
+from emoshare_utils.store import FeatureStore, atomic, locked, slug
 
 VERSION = 2  # raise it when the same settings give other networks
 EVALUATION_BATCH = 32
@@ -48,9 +48,9 @@ class Training:
             steps, and everything after the LSTM are float32 in both.
         start_at_mean: the output's bias starts at the mean training share instead of by chance,
             which saves the first epochs, and a ReLU output from starting dead.
-        shift: mel bands by which, at most, training moves a clip's spectrum up or down, by
-            chance and anew each epoch, as if other voices had spoken it (vocal tract length
-            perturbation). Only `fbank` has mel bands; other features stay as they are.
+        shift: mel bands by which, at most, training moves a clip's (standardised) spectrum up or
+            down, by chance and anew each epoch, much as another vocal tract would. Only `fbank`
+            has mel bands; other features stay as they are.
         shuffle_shares: a control: permute the shares that training sees over the clips, each
             emotion's on its own: those of train, and those of devel that choose the epoch.
             Predictions are still scored against the true shares.
@@ -115,7 +115,8 @@ def train_system(
         sizes: a `released.Variant` computes with parts of the released code.
 
     Raises:
-        StoreError: a clip's frames are not in `store`, or are those of other audio.
+        StoreError: a clip's frames are not in `store`, or are those of other audio; the disk is
+            full; or another process trains this very system.
     """
     encoder = store.settings["encoder"]
     folder = _folder(models, store, architecture, seed)
@@ -123,22 +124,37 @@ def train_system(
     system = {"store": store.folder.name, "architecture": architecture, "seed": seed}
     about = system | _settings(corpus, sizes, training)
     finished = folder / "system.json"
-    if finished.is_file() and json.loads(finished.read_text()) == about:
-        checkpoints.remove(folder)  # a run killed at its very end left it
-        return _read(folder)
-    finished.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if not (finished.is_file() and json.loads(finished.read_text()) == about):
+            if finished.is_file():
+                print(f"{folder} has other settings: its networks are trained anew")
+            finished.unlink(missing_ok=True)
+            try:
+                _make(corpus, store, about, sizes, training, choose_device(device), folder)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    f"{encoder}, Architecture {architecture}, seed {seed} was stopped by hand: "
+                    "finished epochs are kept, and the same command goes on from there"
+                ) from None
+        checkpoints.remove(folder)
+    return _read(folder)
 
-    chosen = choose_device(device)
-    try:
-        networks, history = _train(corpus, store, about, sizes, training, chosen, folder)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{encoder}, Architecture {architecture}, seed {seed} was stopped by hand: finished "
-            "epochs are kept, and the same command goes on from there"
-        ) from None
-    predictions = _predict_splits(corpus, store, networks, training, chosen)
-    system = {"encoder": encoder, "architecture": architecture, "seed": seed}
+
+def _make(
+    corpus: Corpus,
+    store: FeatureStore,
+    about: dict,
+    sizes: Sizes,
+    training: Training,
+    device: torch.device,
+    folder: Path,
+) -> None:
+    """Train a system and write its folder, `system.json` last."""
+    networks, history = _train(corpus, store, about, sizes, training, device, folder)
+    predictions = _predict_splits(corpus, store, networks, training, device)
+    system = {"encoder": store.settings["encoder"]}
+    system |= {key: about[key] for key in ("architecture", "seed")}
     predictions = predictions.assign(**system)[PREDICTION_COLUMNS]
     for emotion, network in networks.items():
         with atomic(folder / f"{slug(emotion)}.safetensors") as file:
@@ -147,10 +163,8 @@ def train_system(
         predictions.to_parquet(file, index=False)
     with atomic(folder / "history.parquet") as file:
         history.assign(**system).to_parquet(file, index=False)
-    with atomic(finished) as file:
+    with atomic(folder / "system.json") as file:
         file.write((json.dumps(about, indent=2) + "\n").encode())
-    checkpoints.remove(folder)
-    return _read(folder)
 
 
 def train_systems(
@@ -204,18 +218,25 @@ PREDICTION_COLUMNS = [
 
 
 def collect(
-    models: Path, corpus: Corpus, sizes: Sizes = Sizes(), training: Training = Training()
+    models: Path,
+    corpus: Corpus,
+    sizes: Sizes = Sizes(),
+    training: Training = Training(),
+    stores: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """The predictions of every finished system of this very clip table and these settings.
 
     Systems of other settings never stand beside them in one table; what they were padded to
     differs between encoders.
+
+    Args:
+        stores: folder names of the feature stores that count; None: all.
     """
     settings = _without_max_frames(_settings(corpus, sizes, training))
     tables = []
     for file in sorted(models.glob("*/*/system.json")):
         about = _without_max_frames(json.loads(file.read_text()))
-        if settings.items() <= about.items():
+        if settings.items() <= about.items() and (stores is None or about["store"] in stores):
             tables.append(pd.read_parquet(file.parent / "predictions.parquet"))
     return pd.concat(tables, ignore_index=True)
 

@@ -17,7 +17,7 @@ from emoshare_utils.metrics import spearman
 from emoshare_utils.models import ARCHITECTURES, Sizes, Standardise
 from emoshare_utils.padding import pad
 from emoshare_utils.released import choose
-from emoshare_utils.store import FeatureStore, StoreError
+from emoshare_utils.store import FeatureStore, StoreError, locked
 from emoshare_utils.training import Training, collect, load_network, train_system
 
 SIZES = Sizes(cnn=(8, 8), lstm=8, ffnn_1=(8,), ffnn_2=(8,))
@@ -277,22 +277,55 @@ def test_training_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_befor
     pd.testing.assert_frame_equal(system.predictions, whole.predictions)
 
 
-@pytest.mark.parametrize("name", ["state.json", "Boredom-1.safetensors"])
-def test_a_damaged_checkpoint_is_said_and_begun_anew(made, tmp_path, monkeypatch, capsys, name):
+@pytest.mark.parametrize("which", ["state", "last", "best"])
+def test_a_damaged_checkpoint_is_said_and_begun_anew(made, tmp_path, monkeypatch, capsys, which):
     whole = train(made, tmp_path / "whole")
-
-    train_until(1, made, tmp_path / "killed", monkeypatch)
-    (file,) = tmp_path.glob(f"killed/*/*/checkpoint/{name}")
+    train_until(3, made, tmp_path / "killed", monkeypatch)
+    (state,) = tmp_path.glob("killed/*/*/checkpoint/state.json")
+    learners = json.loads(state.read_text())["learners"]
+    emotion = next(e for e, one in learners.items() if one["kept_epoch"] != one["epoch"])
+    epochs = {"last": learners[emotion]["epoch"], "best": learners[emotion]["kept_epoch"]}
+    name = f"{emotion}-{epochs[which]}.safetensors" if which in epochs else state.name
+    file = state.with_name(name)
     file.write_bytes(file.read_bytes()[:50])
     system = train(made, tmp_path / "killed")
     assert "checkpoint is damaged" in capsys.readouterr().out
     pd.testing.assert_frame_equal(system.predictions, whole.predictions)
 
 
+def test_a_checkpoint_that_cannot_be_read_for_now_is_not_deleted(made, tmp_path, monkeypatch):
+    train_until(1, made, tmp_path, monkeypatch)
+
+    def fails(*_):
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Stale"):
+        patch.setattr(checkpoints, "load_file", fails)
+        train(made, tmp_path)
+    assert list(tmp_path.glob("*/*/checkpoint/state.json"))
+
+
+def test_one_process_at_a_time_trains_a_system(made, tmp_path):
+    system = train(made, tmp_path)
+    with locked(system.folder), pytest.raises(StoreError, match="another run: let it finish"):
+        train(made, tmp_path, epochs=1)
+    assert train(made, tmp_path).history["epoch"].max() == 4
+
+
+def test_where_devel_ties_the_first_epoch_is_kept():
+    learner = Learner(training._initial(1, 5, SIZES, 0, "Anger"), 1e-3)
+    kept = []
+    for epoch, rho in enumerate([math.nan, 0.5, 0.5, 0.4, 0.6], start=1):
+        learner.judge(rho, epoch)
+        kept.append(learner.kept_epoch)
+    assert kept == [1, 2, 2, 2, 5]
+
+
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(made, tmp_path, monkeypatch, capsys):
     train_until(1, made, tmp_path, monkeypatch)
     other = train(made, tmp_path, learning_rate=1e-3)
-    assert "goes on" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "goes on" not in out and "is of other settings: this system starts" in out
     assert other.history["epoch"].max() == 4
 
 
