@@ -10,6 +10,7 @@ turns. Weights, frames and shares are random: speed does not depend on them.
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -128,7 +129,6 @@ class Contenders:
             Learner(ARCHITECTURES[architecture](WIDTH, SIZES).to(device), 1e-4)
             for _ in PAPER_EMOTIONS
         ]
-        self.waited_s = self.took_s = 0.0
 
     def recipe_step(self, turn: int) -> float:
         """Seconds of one step for all emotions: that of one, as often as there are emotions."""
@@ -158,15 +158,12 @@ class Contenders:
         with one_worker_a_core() as pool:
             while True:
                 start = time.perf_counter()
-                waited_s = loader.waited_s
                 try:
                     batch, pieces = next(batches)
                 except StopIteration:
                     return
                 work = lambda: step(pool, self.learners, pieces, self.shares[batch])  # noqa: B023, E731
                 finished(work, self.device)
-                self.waited_s += loader.waited_s - waited_s
-                self.took_s += time.perf_counter() - start
                 yield time.perf_counter() - start
 
     def flops(self, turn: int) -> float:
@@ -218,7 +215,6 @@ def measure(
         "peak_fraction": fractions[best],
         "peak_fraction_float32": fractions["float32"],
         "precision": best,
-        "loader_share": contenders.waited_s / contenders.took_s,
         "peak_gflops": {p: found / 1e9 for p, found in peak.items()},
         "seconds": seconds,
     }, table
@@ -254,7 +250,8 @@ def alone(precision: str) -> dict:
     """`over_the_papers_store` in a process of its own, whose memory nothing else has filled."""
     command = [sys.executable, "-m", "benchmarks.training", "--memory", "--precision", precision]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(out.stdout.splitlines()[-1])
+    (waited,) = re.findall(r"([\d.]+)% of the time went into waiting", out.stdout)
+    return json.loads(out.stdout.splitlines()[-1]) | {"loader_share": float(waited) / 100}
 
 
 def main() -> None:
@@ -276,8 +273,7 @@ def main() -> None:
         report[f"architecture_{architecture}"] = found
         print(
             f"\nArchitecture {architecture}, {len(PAPER_EMOTIONS)} emotions, W = {WIDTH}, batch "
-            f"{BATCH}, {device}, medians of {ROUNDS}; waiting for frames "
-            f"{found['loader_share']:.1%}\n{table.round(3).to_string()}\n",
+            f"{BATCH}, {device}, medians of {ROUNDS}\n{table.round(3).to_string()}\n",
             flush=True,
         )
     shutil.rmtree(BENCH.folder / "step")
