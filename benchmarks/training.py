@@ -46,7 +46,7 @@ ROUNDS = 3
 WIDTH, PAPER_FRAMES, BATCH = 1024, 398, 128
 STEP_CLIPS = 2048  # in the store that the steps read
 PAPER_CLIPS = {"train": 31_745, "devel": 9_925}
-MEMORY_STEPS = 8
+MEMORY_STEPS = 16
 SIZES = Sizes()  # the paper's
 
 

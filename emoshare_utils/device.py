@@ -1,5 +1,6 @@
 """Where to compute."""
 
+import ctypes
 import re
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -61,6 +62,16 @@ def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
         and torch.backends.mkldnn.is_available()
         and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
+
+
+def give_memory_back() -> None:
+    """Give freed memory back to the system; glibc keeps it, and more so the more threads free it.
+
+    Elsewhere than under glibc nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from emoshare_utils import checkpoints
 from emoshare_utils.acoustic import MEL_BANDS
 from emoshare_utils.corpus import Corpus
-from emoshare_utils.device import choose_device, one_worker_a_core
+from emoshare_utils.device import choose_device, give_memory_back, one_worker_a_core
 from emoshare_utils.learner import Learner, step
 from emoshare_utils.loader import Loader, frame_statistics
 from emoshare_utils.metrics import spearman
@@ -287,7 +287,8 @@ def _train(
     if done:
         print(f"{label}: goes on after epoch {done}")
 
-    loader = _loader(store, learners[corpus.emotions[0]].network, training, device)
+    network = learners[corpus.emotions[0]].network
+    loader, large = _loader(store, network, training, device), _is_large(network, device)
     start = time.perf_counter()
     with one_worker_a_core() as pool:
         for epoch in track(range(done + 1, training.epochs + 1), label, unit="epochs"):
@@ -303,6 +304,8 @@ def _train(
             bands = order.uniform(-shift, shift, len(clip_ids)) if shift else None
             for batch, pieces in loader.batches(batches, clip_ids, bands):
                 step(pool, list(active.values()), pieces, targets[batch][:, columns])
+                if large:
+                    give_memory_back()
             networks = [learner.network for learner in active.values()]
             predicted = _predict(pool, networks, loader, devel_ids)
             for (emotion, learner), column, prediction in zip(active.items(), columns, predicted.T):
@@ -320,6 +323,12 @@ def _train(
     return networks, pd.DataFrame(history)
 
 
+def _is_large(network: nn.Module, device: torch.device) -> bool:
+    """Whether a CPU computes so long on a network that small pieces and tidying up pay."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return device.type == "cpu" and parameters > LARGE
+
+
 def _loader(
     store: FeatureStore, network: nn.Module, training: Training, device: torch.device
 ) -> Loader:
@@ -327,8 +336,7 @@ def _loader(
     standardise = copy.deepcopy(network.standardise).cpu()
     precision = getattr(torch, training.precision)
     # a large network gains more from little padding than it loses by small pieces
-    large = sum(parameter.numel() for parameter in network.parameters()) > LARGE
-    piece_clips = 8 if large and device.type == "cpu" else 32
+    piece_clips = 8 if _is_large(network, device) else 32
     return Loader(store, standardise, precision, training.max_frames, piece_clips, device)
 
 

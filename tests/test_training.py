@@ -127,6 +127,16 @@ def test_bfloat16_learns_as_float32_does(made, tmp_path):
     assert not torch.equal(*last.values())
 
 
+def test_a_large_network_trains_the_same_by_smaller_pieces(made, tmp_path, monkeypatch):
+    whole = train(made, tmp_path / "whole")
+    trims = []
+    monkeypatch.setattr(training, "LARGE", 0)
+    monkeypatch.setattr(training, "give_memory_back", lambda: trims.append(1))
+    pieces = train(made, tmp_path / "pieces")
+    assert len(trims) == 4 * 3  # epochs, steps
+    assert_same(weights(whole), weights(pieces), atol=1e-5)
+
+
 def test_padding_to_a_fixed_maximum_trains_the_same_network(made, tmp_path):
     batch = train(made, tmp_path / "batch")
     fixed = train(made, tmp_path / "fixed", max_frames=40)
