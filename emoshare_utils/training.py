@@ -336,7 +336,7 @@ def _loader(
     standardise = copy.deepcopy(network.standardise).cpu()
     precision = getattr(torch, training.precision)
     # a large network gains more from little padding than it loses by small pieces
-    piece_clips = 8 if _is_large(network, device) else 32
+    piece_clips = 8 if _is_large(network, device) else max(8, training.batch_size // 2)
     return Loader(store, standardise, precision, training.max_frames, piece_clips, device)
 
 
