@@ -29,7 +29,7 @@ figures: $(READY) ## Run the workbook: the tables and figures of PROFILE (demo, 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/ (20 minutes)
+bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/ (30 minutes)
 	$(BIN)/python -m benchmarks.extraction $(ARGS)
 	$(BIN)/python -m benchmarks.training
 
