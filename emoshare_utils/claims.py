@@ -16,7 +16,11 @@ from emoshare_utils.tables import label
 HUBERT = "HuBERT over wav2vec2.0"
 ATTENTION = "attention helps where the embedding is good"
 ARCHITECTURES = (1, 2)
-SIZES = {"hubert-base": "wav2vec2-base", "hubert-large": "wav2vec2-large"}
+SIZES = {
+    "hubert-base": "wav2vec2-base",
+    "hubert-large": "wav2vec2-large",
+    "hubert-mini": "wav2vec2-mini",
+}
 YES, NO, OPEN, SILENT = "yes", "no, the opposite", "open", "the data cannot speak to it"
 
 Weights = dict[tuple[str, int], float]
@@ -33,7 +37,7 @@ def claims(
 
     The good embedding is the pretrained encoder with the highest mean rho over both
     architectures, the poor features are those with the lowest of all. Only systems trained with
-    both architectures count, and pretrained are encoders other than the workbook's untrained ones.
+    both architectures count, and pretrained are encoders other than the workbook's untrained one.
 
     Returns:
         One row a part: claim, holds ("yes", "no, the opposite", "open", "the data cannot speak to
@@ -69,7 +73,7 @@ def _hubert(encoders: Sequence[str]) -> dict[tuple[str, str], Weights]:
 
 
 def _attention(encoders: Sequence[str], levels: pd.Series) -> dict[tuple[str, str], Weights]:
-    untaught = {*ACOUSTIC, *UNTRAINED}
+    untaught = {*ACOUSTIC, UNTRAINED}
     pretrained = [name for name in encoders if split_layer(name)[0] not in untaught]
     good = levels[pretrained].idxmax() if pretrained else None
     poor = levels[encoders].idxmin() if encoders else None

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, HubertConfig
 
 from emoshare_utils import acoustic, audio
 from emoshare_utils.device import choose_device, choose_precision, one_thread
+from emoshare_utils.objectives import Size
 from emoshare_utils.paths import home
 from emoshare_utils.speech_encoder import SpeechEncoder, normalised, supports
 
@@ -51,27 +52,9 @@ PAPER_ENCODERS = {
     "hubert-large": Pretrained("facebook/hubert-large-ll60k", normalise=True),
 }
 
-_SMALL = {
-    "hidden_size": 192,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 768,
-    "conv_dim": (64,) * 7,
-    "num_conv_pos_embeddings": 64,
-    "num_conv_pos_embedding_groups": 16,
-}
-UNTRAINED = {  # two front ends of the paper's models at about 2 M parameters, weights by chance
-    "untrained-wav2vec2": (
-        transformers.Wav2Vec2Config(**_SMALL, feat_extract_norm="group"),
-        False,
-    ),
-    "untrained-hubert": (
-        transformers.HubertConfig(
-            **_SMALL, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True
-        ),
-        True,
-    ),
-}
+MINI = Path(__file__).parent / "mini"  # pretrained by notebook 07, one folder each
+MINIS = ("hubert-mini", "wav2vec2-mini")
+UNTRAINED = "untrained"  # the network of both, weights by chance
 
 
 @dataclass(frozen=True)
@@ -108,8 +91,9 @@ def load_encoder(
 
     Args:
         name: fbank, mfcc, spectrogram; egemaps, one frame a clip; wav2vec2-base, wav2vec2-large,
-            hubert-base, hubert-large; untrained-wav2vec2, untrained-hubert; or any Hugging Face
-            id of, or local folder with, an encoder that reads samples. "@6" behind it asks for
+            hubert-base, hubert-large; hubert-mini, wav2vec2-mini, which come with this package,
+            and untrained, the same network by chance; or any Hugging Face id of, or local
+            folder with, an encoder that reads samples. "@6" behind it asks for
             layer 6 (0 is what enters the transformer, the last number is the
             `last_hidden_state`); "@pooled" for the mean over time of every layer,
             (layers + 1, W) for each clip.
@@ -274,16 +258,15 @@ def _acoustic(name: str, device: torch.device, request: dict) -> Encoder:
 
 def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
     """The model, whether to normalise, and what tells these weights from others."""
-    if name in UNTRAINED:
-        config, default = UNTRAINED[name]
+    if name == UNTRAINED:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = AutoModel.from_config(config)
-        return model, default if normalise is None else normalise, "seed 0"
+            model = AutoModel.from_config(HubertConfig(**Size().settings()))
+        return model, bool(normalise), "seed 0"
 
-    local = (home() / Path(name).expanduser()).is_dir()
+    folder = MINI / name if name in MINIS else home() / Path(name).expanduser()
     known = PAPER_ENCODERS.get(name)
-    source = str(home() / Path(name).expanduser()) if local else known.id if known else name
+    source = str(folder) if folder.is_dir() else known.id if known else name
     try:
         config = AutoConfig.from_pretrained(source)
         if not hasattr(config, "conv_stride"):
@@ -305,7 +288,7 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
             )
     except Exception as error:  # of the network, the files, or what is in them
         cause = " ".join(str(error).split())[:300].rstrip(".")
-        names = ", ".join([*acoustic.ACOUSTIC, *PAPER_ENCODERS, *UNTRAINED])
+        names = ", ".join([*acoustic.ACOUSTIC, *PAPER_ENCODERS, *MINIS, UNTRAINED])
         raise EncoderError(
             f"encoder {name!r} ({source}) could not be loaded: {cause}. Without a network, name "
             "a local folder that holds config.json, preprocessor_config.json and "

@@ -141,7 +141,7 @@ def scatter(
                 density.set_norm(LogNorm(1, most))
             bar = figure.colorbar(densities[0], ax=panels, shrink=0.5, aspect=40, pad=0.015)
             bar.set_label("clips in a hexagon")
-        of_whom = f" ({listeners})" if _simulated(listeners) else ""
+        of_whom = f" ({listeners})" if is_simulated(listeners) else ""
         figure.supxlabel(f"true share{of_whom}", fontsize=7)
         figure.supylabel("predicted share", fontsize=7)
         name = f"{label(system['encoder'])}, {regression_model(system['architecture'])}"
@@ -236,7 +236,7 @@ def bars(
             ncols=len(names),
             handletextpad=0.2,
             columnspacing=1,
-            title=listeners if _simulated(listeners) else None,
+            title=listeners if is_simulated(listeners) else None,
             title_fontsize=7,
         )
     return figure
@@ -282,7 +282,7 @@ def forest(differences: pd.DataFrame, *, listeners: str) -> Figure:
         if by_speaker:
             handles.append(Line2D([], [], color="black", linewidth=0.7))
             names.append("over speakers (and in brackets)")
-        title = listeners if _simulated(listeners) else None
+        title = listeners if is_simulated(listeners) else None
         figure.legend(
             handles, names, loc="outside upper center", ncols=2, title=title, title_fontsize=7
         )
@@ -344,7 +344,7 @@ def variants(
             [f"Architecture {a}" for a in table["architecture"].unique()],
             loc="outside upper center",
             ncols=2,
-            title=listeners if _simulated(listeners) else None,
+            title=listeners if is_simulated(listeners) else None,
             title_fontsize=7,
         )
     return figure
@@ -373,7 +373,7 @@ def dead_starts(zeros: pd.DataFrame, *, listeners: str = "listeners") -> Figure:
                 label=f"Architecture {architecture}: {dead} of {len(values)} dead",
             )
         axes.set(xlabel="seed, sorted", ylabel="outputs that start at 0 (%)", ylim=(-5, 105))
-        title = listeners if _simulated(listeners) else None
+        title = listeners if is_simulated(listeners) else None
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2, title=title)
     return figure
 
@@ -446,7 +446,7 @@ def durations(clips: pd.DataFrame, *, listeners: str = "listeners") -> Figure:
             for split, group in zip(splits, groups)
         ]
         handles = [Line2D([], [], color=SPLIT_COLOURS[split]) for split in splits]
-        title = listeners if _simulated(listeners) else None
+        title = listeners if is_simulated(listeners) else None
         figure.legend(handles, names, loc="outside upper center", handlelength=1.2, title=title)
         axes.set(xlabel="length of a clip (s)", ylabel="clips of the split (%)")
         axes.set_xlim(left=0)
@@ -546,17 +546,18 @@ def learning_curves(history: pd.DataFrame, *, listeners: str = "listeners") -> F
         figure.supxlabel("epoch\nthin: one network, dot: its best epoch; thick: mean", fontsize=7)
         handles = [Line2D([], [], color=colour) for colour in ARCHITECTURE_COLOURS.values()]
         names = [f"Architecture {architecture}" for architecture in ARCHITECTURE_COLOURS]
-        title = listeners if _simulated(listeners) else None
+        title = listeners if is_simulated(listeners) else None
         figure.legend(handles, names, loc="outside upper center", ncols=2, title=title)
     return figure
 
 
-def _simulated(listeners: str) -> bool:
+def is_simulated(listeners: str) -> bool:
+    """Whether the picture has to say who rated."""
     return listeners.startswith("simulated")
 
 
 def _of(listeners: str) -> str:
-    return f" · {listeners}" if _simulated(listeners) else ""
+    return f" · {listeners}" if is_simulated(listeners) else ""
 
 
 def _grid(n_panels: int) -> tuple[int, int]:

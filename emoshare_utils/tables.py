@@ -26,8 +26,9 @@ LABELS = {
     "wav2vec2-large": "wav2vec2.0 (Large)",
     "hubert-base": "HuBERT (Base)",
     "hubert-large": "HuBERT (Large)",
-    "untrained-wav2vec2": "untrained wav2vec2",
-    "untrained-hubert": "untrained HuBERT",
+    "wav2vec2-mini": "wav2vec2-mini",
+    "hubert-mini": "HuBERT-mini",
+    "untrained": "untrained",
     "mfcc": "MFCC",
     "fbank": "Mel filterbank",
     "spectrogram": "Spectrogram",
@@ -84,7 +85,7 @@ def system(encoder: str, architecture: int) -> str:
 
 
 def ordered(encoders: Iterable[str]) -> list[str]:
-    """Each encoder once: the paper's four, any others by name, untrained ones, acoustic ones.
+    """Each encoder once: the paper's four, any others by name, the small ones, acoustic ones.
 
     The layers of an encoder follow it by number.
     """

@@ -26,10 +26,11 @@ AUDIO_NAMES = {"1040_ITH_SAD_XX": "1040_ITH_SAD_X"}  # a vote's name -> its file
 
 
 def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
-    """The voice-only votes as six shares, with the actors' demographics as extra columns.
+    """The voice-only votes as six shares.
 
-    The splits are those of `splits.csv` (ActorID, split) where it lies in `root`, else a
-    draw over the actors from `split_seed`.
+    Extra columns are the actors' demographics, the sentence, and the emotion the actor intended,
+    which is not what listeners perceive. The splits are those of `splits.csv` (ActorID, split)
+    where it lies in `root`, else a draw over the actors from `split_seed`.
 
     Raises:
         CorpusError: a file or a column is missing, or an actor has no split.
@@ -58,6 +59,8 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
     clips = clips.join(shares)
     clips["split"] = _splits(clips["speaker"], root / "splits.csv", split_seed)
     clips = clips.join(_demographics(root / "VideoDemographics.csv"), on="speaker")
+    parts = votes["fileName"].str.split("_")
+    clips = clips.assign(sentence=parts.str[1], intended=parts.str[2])
     return Corpus(NAME, root, tuple(EMOTIONS.values()), clips), source
 
 

@@ -1,0 +1,265 @@
+"""What pretraining asks of an encoder: HuBERT's objective and wav2vec2.0's, on one network.
+
+Both hide spans of frames from the transformer and ask what was there. HuBERT (Hsu et al. 2021)
+predicts the label of a cluster that the hidden frame fell into; wav2vec2.0 (Baevski et al. 2020)
+picks the hidden frame's own quantised features out of those of other hidden frames of its clip.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2Config,
+    Wav2Vec2ForPreTraining,
+)
+
+CODES = 128  # width in which a frame is compared with a cluster or with quantised features
+TEMPERATURE = 0.1  # of the cosine similarity, in both papers
+NEGATIVES = 100  # wav2vec2.0: other hidden frames that the own one is told from
+CODEBOOK = 2, 100  # wav2vec2.0: groups, and entries in each
+GUMBEL = 2.0, 0.5  # wav2vec2.0: temperature of the quantiser, first and last
+DIVERSITY = 0.1  # wav2vec2.0: weight of the diversity loss
+
+
+@dataclass(frozen=True)
+class Size:
+    """The network that both objectives train; the defaults have 3.1 M parameters.
+
+    Attributes:
+        conv: channels of the seven convolutions, whose kernels and strides are the paper's
+            encoders' (400 samples a frame, one every 320).
+        width: W, the size of a frame.
+        layers: of the transformer, LayerNorm before each part, as in the large HuBERT.
+        heads, feed_forward: of each layer.
+        positions: frames that the positional convolution sees, in `groups`.
+    """
+
+    conv: tuple[int, ...] = (32, 64, 128, 128, 128, 128, 192)
+    width: int = 192
+    layers: int = 6
+    heads: int = 4
+    feed_forward: int = 768
+    positions: int = 64
+    groups: int = 16
+
+    def settings(self, dropout: float = 0.0) -> dict:
+        """What a transformers configuration of this size says."""
+        return {
+            "conv_dim": tuple(self.conv),
+            "hidden_size": self.width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "intermediate_size": self.feed_forward,
+            "num_conv_pos_embeddings": self.positions,
+            "num_conv_pos_embedding_groups": self.groups,
+            "feat_extract_norm": "layer",
+            "conv_bias": True,
+            "do_stable_layer_norm": True,
+            "hidden_dropout": dropout,
+            "feat_proj_dropout": dropout,
+            "attention_dropout": 0.0,
+            "activation_dropout": 0.0,
+            "layerdrop": 0.0,
+        }
+
+
+class Outcome(NamedTuple):
+    """What an update tells of itself.
+
+    Attributes:
+        loss: a scalar to descend.
+        accuracy: share of hidden frames told right.
+        use: how many clusters (HuBERT) or codebook entries (wav2vec2.0) are in use: the
+            perplexity, from 1 to all of them.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    use: Tensor
+
+
+class Hubert(nn.Module):
+    """Masked prediction of cluster labels.
+
+    Args:
+        size: of the encoder.
+        clusters: how many labels there are.
+    """
+
+    def __init__(self, size: Size, clusters: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        config = HubertConfig(**size.settings(dropout), attn_implementation="eager")
+        self.encoder = HubertModel(config)
+        self.project = nn.Linear(size.width, CODES)
+        self.codes = nn.Parameter(torch.randn(clusters, CODES))
+        quicken(self.encoder)
+
+    def forward(self, samples: Tensor, hidden: Tensor, labels: Tensor, progress: float) -> Outcome:
+        """Samples (N, n), hidden frames (N, L) bool, their labels (N, L) int64 -> the outcome.
+
+        The chance of cluster c at a hidden frame o is softmax_c(cos(A o, e_c) / .1), Eq. 3 of
+        the HuBERT paper; the loss is its cross-entropy over the hidden frames.
+        """
+        frames = self.encoder(samples, mask_time_indices=hidden).last_hidden_state  # (N, L, W)
+        frames, labels = self.project(frames[hidden]), labels[hidden]  # (hidden, CODES)
+        logits = cosine(frames, self.codes) / TEMPERATURE  # (hidden, clusters)
+        told = logits.argmax(-1)
+        used = torch.bincount(told, minlength=len(self.codes)) / len(told)
+        return Outcome(
+            F.cross_entropy(logits, labels), (told == labels).float().mean(), perplexity(used)
+        )
+
+
+class Wav2Vec2(nn.Module):
+    """The contrastive and the diversity loss, on transformers' `Wav2Vec2ForPreTraining`."""
+
+    def __init__(self, size: Size, dropout: float = 0.0) -> None:
+        super().__init__()
+        groups, entries = CODEBOOK
+        config = Wav2Vec2Config(
+            **size.settings(dropout),
+            attn_implementation="eager",
+            num_codevector_groups=groups,
+            num_codevectors_per_group=entries,
+            codevector_dim=CODES,
+            proj_codevector_dim=CODES,
+            contrastive_logits_temperature=TEMPERATURE,
+            diversity_loss_weight=DIVERSITY,
+            num_negatives=NEGATIVES,
+        )
+        self.model = Wav2Vec2ForPreTraining(config)
+        quicken(self.encoder)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that is kept."""
+        return self.model.wav2vec2
+
+    def forward(
+        self, samples: Tensor, hidden: Tensor, labels: Tensor | None, progress: float
+    ) -> Outcome:
+        """Samples (N, n), hidden frames (N, L) bool -> the outcome; `labels` are not looked at.
+
+        Args:
+            progress: from 0 at the first update to 1 at the last; cools the quantiser.
+        """
+        return self.contrast(samples, hidden, draw_negatives(hidden), progress)
+
+    def contrast(
+        self, samples: Tensor, hidden: Tensor, negatives: Tensor, progress: float
+    ) -> Outcome:
+        """`forward` with the negatives (hidden, NEGATIVES) that it draws.
+
+        The loss at a hidden frame is -log softmax(cos(c_t, q) / .1) at q = q_t, over q_t and its
+        negatives (Eq. 3 of the wav2vec2.0 paper), plus the diversity loss (Eq. 4). All cosines
+        of a clip come from one matrix product, where transformers takes each pair apart.
+        """
+        out = self.model.wav2vec2(samples, mask_time_indices=hidden)
+        context = self.model.project_hid(out.last_hidden_state)  # (N, L, CODES)
+        features = self.model.dropout_features(out.extract_features)
+        quantised, use = self.quantise(features, hidden, progress)
+        quantised = self.model.project_q(quantised)  # (N, L, CODES)
+
+        similar = (cosine(context, quantised) / TEMPERATURE)[hidden]  # (hidden, L)
+        clip, own = hidden.nonzero(as_tuple=True)
+        entry = entries_of(quantised)
+        same = entry[clip[:, None], negatives] == entry[clip, own][:, None]  # then no other
+        others = similar.gather(1, negatives).masked_fill(same, -torch.inf)
+        logits = torch.cat([similar.gather(1, own[:, None]), others], dim=1)
+
+        contrastive = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+        entries = CODEBOOK[0] * CODEBOOK[1]
+        loss = contrastive + DIVERSITY * (entries - use) / entries
+        return Outcome(loss, (logits.argmax(-1) == 0).float().mean(), use.detach())
+
+    def quantise(self, features: Tensor, hidden: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        """Features (N, L, W_c) -> one codebook entry of each group for each frame, and their use.
+
+        The entry is drawn by Gumbel softmax (Eq. 1), as transformers' quantiser does, but looked
+        up by a matrix product.
+        """
+        quantiser, (first, last) = self.model.quantizer, GUMBEL
+        logits = quantiser.weight_proj(features).float().unflatten(-1, CODEBOOK)  # (N, L, G, V)
+        drawn = F.gumbel_softmax(logits, tau=first * (last / first) ** progress, hard=True)
+        use = sum(perplexity(group) for group in logits[hidden].softmax(-1).mean(0))
+        entries = quantiser.codevectors.view(*CODEBOOK, -1)  # (G, V, CODES / G)
+        return torch.einsum("nlgv,gvd->nlgd", drawn, entries).flatten(-2), use
+
+
+OBJECTIVES = {"hubert": Hubert, "wav2vec2": Wav2Vec2}
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of the angle between each row of a (..., A, D) and each of b (..., B, D), float32."""
+    return F.normalize(a, dim=-1).float() @ F.normalize(b, dim=-1).float().mT
+
+
+def perplexity(shares: Tensor) -> Tensor:
+    """How many outcomes are in use: exp of the entropy of their shares."""
+    return torch.special.entr(shares).sum().exp()
+
+
+def draw_mask(n: int, length: int, share: float, span: int) -> Tensor:
+    """Which frames are hidden, (n, length) bool: spans of `span` frames, `share` of all frames.
+
+    A span starts at each frame with the same chance, and spans may overlap; that chance is
+    1 - (1 - share)^(1 / span), so that a frame is hidden with the chance `share`. No clip is
+    left without hidden frames.
+    """
+    start = torch.rand(n, length + span - 1) < 1 - (1 - share) ** (1 / span)
+    start[torch.arange(n), torch.randint(span - 1, length, (n,))] |= ~start.any(1)
+    return F.max_pool1d(start[:, None].float(), span, stride=1)[:, 0] > 0
+
+
+def draw_negatives(hidden: Tensor, count: int = NEGATIVES) -> Tensor:
+    """For every hidden frame, `count` other hidden frames of its clip: (hidden, count) int64.
+
+    A clip's only hidden frame is its own negative, which the loss then leaves out.
+    """
+    of_clip = hidden.sum(1)
+    start = (of_clip.cumsum(0) - of_clip).repeat_interleave(of_clip)[:, None]
+    others = (of_clip - 1).repeat_interleave(of_clip)[:, None]
+    own = torch.arange(len(others), device=hidden.device)[:, None] - start
+    drawn = (torch.rand(len(others), count, device=hidden.device) * others).long()
+    _, frame = hidden.nonzero(as_tuple=True)
+    return frame[start + drawn + ((drawn >= own) & (others > 0))]
+
+
+def entries_of(quantised: Tensor) -> Tensor:
+    """Quantised features (N, L, D) -> a number for each frame, (N, L), the same where they are."""
+    rows = quantised.detach().float().flatten(0, 1)
+    return rows.unique(dim=0, return_inverse=True)[1].view(quantised.shape[:2])
+
+
+def quicken(encoder: nn.Module) -> None:
+    """Put `FrontEndLayer` in place of each layer of the front end; names of weights stay."""
+    layers = encoder.feature_extractor.conv_layers
+    for number, layer in enumerate(layers):
+        layers[number] = FrontEndLayer(layer)
+
+
+class FrontEndLayer(nn.Module):
+    """A convolution of the front end, LayerNorm, GELU: (N, C, T) -> (N, C', T').
+
+    The same numbers as transformers' layer. Frames keep their channels side by side in memory,
+    as LayerNorm wants them, so nothing is transposed: four times as fast on a CPU.
+    """
+
+    def __init__(self, old: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.layer_norm = old.conv, old.layer_norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        (kernel,), (stride,) = self.conv.kernel_size, self.conv.stride
+        if x.shape[1] == 1:  # samples
+            x = F.linear(x[:, 0].unfold(1, kernel, stride), self.conv.weight[:, 0], self.conv.bias)
+        else:
+            weight = self.conv.weight[:, :, None].to(memory_format=torch.channels_last)
+            x = F.conv2d(x[:, :, None], weight, self.conv.bias, stride=(1, stride))
+            x = x[:, :, 0].mT  # (N, T', C')
+        return F.gelu(self.layer_norm(x)).mT

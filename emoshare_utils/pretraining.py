@@ -1,0 +1,462 @@
+"""Pretrains an encoder on speech without labels: audio, targets, updates, and what is kept.
+
+An update is made of its number alone (which clips, what is hidden, which units drop out), so one
+that starts from a checkpoint does what an uninterrupted one would have done.
+"""
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from pickle import UnpicklingError
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save
+from scipy.signal import resample_poly
+from sklearn.cluster import MiniBatchKMeans
+from torch import nn
+from torchaudio.functional import compute_deltas
+from transformers import Wav2Vec2FeatureExtractor
+
+from emoshare_utils import audio
+from emoshare_utils.acoustic import Mfcc
+from emoshare_utils.corpus import Corpus
+from emoshare_utils.device import choose_device, choose_precision
+from emoshare_utils.encoders import HOP, load_encoder
+from emoshare_utils.objectives import OBJECTIVES, Size, draw_mask
+from emoshare_utils.progress import track
+from emoshare_utils.speech_encoder import normalised
+from emoshare_utils.store import atomic, writing
+
+CEPSTRA = 13  # with their first and second differences over time: the HuBERT paper's 39
+ROUND = 16  # frames; lengths come in multiples of it, since a CPU compiles for each
+FIT = 300_000  # frames that k-means sees
+INT16 = 32_768
+ENCODED = 16  # clips at once
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an encoder is pretrained.
+
+    Attributes:
+        updates: how many.
+        seconds: of audio in each, about.
+        learning_rate: the highest, after `warmup` of the updates; from there it falls to 0 in a
+            straight line.
+        hidden: share of the frames that are hidden, in spans of `span` frames.
+        dropout: share of a layer's outputs that are set to 0.
+        clip_gradient: the longest gradient.
+        seed: of everything random.
+    """
+
+    updates: int
+    seconds: float = 32.0
+    learning_rate: float = 1e-3
+    warmup: float = 0.08
+    hidden: float = 0.5
+    span: int = 10
+    dropout: float = 0.1
+    clip_gradient: float = 5.0
+    seed: int = 0
+
+    def rate(self, update: int) -> float:
+        """The learning rate of an update."""
+        warm = max(1, round(self.warmup * self.updates))
+        rising, falling = (update + 1) / warm, (self.updates - update) / (self.updates - warm + 1)
+        return self.learning_rate * min(rising, falling, 1.0)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """What an encoder is pretrained on.
+
+    Attributes:
+        clips: each (n,) int16 at 16 kHz.
+        sources: one row a source: its name, languages, clips, speakers, hours, and the speeds
+            that each clip was played at.
+    """
+
+    clips: Sequence[np.ndarray]
+    sources: pd.DataFrame
+
+    @property
+    def hours(self) -> float:
+        """All speeds together."""
+        return sum(map(len, self.clips)) / audio.SAMPLE_RATE / 3600
+
+    def samples(self, clip: int) -> np.ndarray:
+        """One clip, (n,) float32, with zero mean and unit variance, as encoders get it."""
+        return normalised(torch.from_numpy(self.clips[clip].astype(np.float32) / INT16)).numpy()
+
+
+def listen(
+    corpora: Mapping[str, Corpus], speeds: Mapping[str, Sequence[float]] | None = None
+) -> Audio:
+    """The train splits of the corpora, by the name of each, without their shares.
+
+    Clips under 20 frames are left out.
+
+    Args:
+        speeds: of a corpus, 1 where it is not named; each clip is played at each of them. Faster
+            is also higher: another voice.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    clips, sources = [], []
+    for name, corpus in corpora.items():
+        table = corpus.split("train")
+        heard = [audio.read_audio(corpus.root / path) for path in track(table["path"], name)]
+        played = (speeds or {}).get(name, [1.0])
+        for speed in played:
+            clips += [_as_int16(_at_speed(samples, speed)) for samples in heard]
+        sources.append(
+            {
+                "source": name,
+                "languages": " ".join(sorted(table["language"].dropna().unique())),
+                "clips": len(heard),
+                "speakers": table["speaker"].nunique(),
+                "hours": sum(map(len, heard)) / audio.SAMPLE_RATE / 3600,
+                "speeds": " ".join(f"{speed:g}" for speed in played),
+            }
+        )
+    clips = [clip for clip in clips if n_frames(len(clip)) >= ROUND + 4]
+    if not clips:
+        raise ValueError("no clip of the train splits lasts 20 frames (0.4 s)")
+    return Audio(clips, pd.DataFrame(sources))
+
+
+def _at_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+    ratio = Fraction(speed).limit_denominator(50)
+    return samples if ratio == 1 else resample_poly(samples, ratio.denominator, ratio.numerator)
+
+
+def _as_int16(samples: np.ndarray) -> np.ndarray:
+    return np.round(samples.clip(-1, 1) * (INT16 - 1)).astype(np.int16)
+
+
+def n_frames(n_samples: int) -> int:
+    """Frames of an n-sample clip: floor((n - 400) / 320) + 1."""
+    return (n_samples - audio.MIN_SAMPLES) // HOP + 1
+
+
+def cepstra(samples: np.ndarray) -> np.ndarray:
+    """13 MFCC and their first and second differences for each of an encoder's frames, (L, 39)."""
+    coefficients = Mfcc()(torch.from_numpy(samples)).T[:CEPSTRA]  # every 10 ms
+    first = compute_deltas(coefficients)
+    frames = torch.cat([coefficients, first, compute_deltas(first)]).T
+    return frames[1::2][: n_frames(len(samples))].numpy()  # around the middle of a frame's 25 ms
+
+
+def label_by_cepstra(
+    heard: Audio, file: Path, clusters: int = 100, seed: int = 0
+) -> list[np.ndarray]:
+    """HuBERT's first targets: each frame's cluster of MFCC, (L,) int16 for every clip.
+
+    They are kept in `file`, from which they are read where it holds those of the same arguments.
+    """
+
+    def make() -> list[np.ndarray]:
+        numbers = track(range(len(heard.clips)), "MFCC")
+        return _cluster([cepstra(heard.samples(clip)) for clip in numbers], clusters, seed)
+
+    return _kept(file, [checksum(heard.clips), clusters, seed], make)
+
+
+def label_by_layer(
+    heard: Audio, file: Path, folder: Path, layer: int, clusters: int = 200, seed: int = 0
+) -> list[np.ndarray]:
+    """HuBERT's second targets: each frame's cluster of a layer of the encoder in `folder`."""
+    encoder = load_encoder(f"{folder}@{layer}", precision="auto")
+
+    def make() -> list[np.ndarray]:
+        numbers = range(len(heard.clips))
+        batches = [numbers[start : start + ENCODED] for start in numbers[::ENCODED]]
+        frames = []
+        for batch in track(batches, f"layer {layer}", unit=f"batches of {ENCODED} clips"):
+            encoded = encoder.encode([heard.samples(clip) for clip in batch])
+            frames += [clip.astype(np.float16) for clip in encoded]
+        return _cluster(frames, clusters, seed)
+
+    about = [checksum(heard.clips), encoder.settings["revision"], layer, clusters, seed]
+    return _kept(file, about, make)
+
+
+def _kept(file: Path, about: list, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
+    about = json.dumps(about)
+    try:
+        with np.load(file) as kept:
+            if str(kept["about"]) == about:
+                return np.split(kept["labels"], np.cumsum(kept["lengths"])[:-1])
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        print(f"{file} is damaged ({error}): the labels are made anew")
+    labels = make()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with writing(file.parent), atomic(file) as stream:
+        lengths = [len(clip) for clip in labels]
+        np.savez(stream, about=about, labels=np.concatenate(labels), lengths=lengths)
+    return labels
+
+
+def _cluster(frames: list[np.ndarray], clusters: int, seed: int) -> list[np.ndarray]:
+    """k-means over a part of the frames (L, W), and the cluster of every frame."""
+    total = sum(map(len, frames))
+    every = max(1, total // FIT)
+    sample = np.concatenate([clip[::every] for clip in frames]).astype(np.float32)
+    if len(sample) < clusters:
+        raise ValueError(f"{len(sample)} frames of speech are too few for {clusters} clusters")
+    means = MiniBatchKMeans(
+        clusters, batch_size=10_000, n_init=5, random_state=seed, reassignment_ratio=0.0
+    ).fit(sample)
+    return [means.predict(clip.astype(np.float32)).astype(np.int16) for clip in frames]
+
+
+def pretrain(
+    objective: str,
+    heard: Audio,
+    folder: Path,
+    plan: Plan,
+    size: Size = Size(),
+    labels: Sequence[np.ndarray] | None = None,
+    start: Path | None = None,
+    device: str = "auto",
+    every: int = 500,
+) -> pd.DataFrame:
+    """Pretrain an encoder, or go on where the last call was interrupted, and export it.
+
+    Args:
+        objective: "hubert", which needs `labels` (one (L,) array a clip), or "wav2vec2".
+        start: an encoder's folder, whose weights to start from; None: by chance.
+        folder: what is made goes here: `checkpoint.pt` after `every` updates, and in the end the
+            encoder, which `load_encoder` loads by this folder's name.
+
+    Returns:
+        The history: for each stretch of updates the means of loss, accuracy and use (see
+        `Outcome`), the gradient's length, and seconds of computing.
+
+    Raises:
+        ValueError: an unknown objective, labels that do not fit the clips, or a loss that is no
+            number.
+    """
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
+    if objective == "hubert":
+        _check(heard, labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "objective": objective,
+        "plan": asdict(plan),
+        "size": asdict(size),
+        "audio": checksum(heard.clips),
+        "labels": labels and checksum(labels),
+        "start": start and start.name,
+    }
+    torch.manual_seed(plan.seed)
+    parts = {} if labels is None else {"clusters": 1 + int(max(clip.max() for clip in labels))}
+    learner = Learner(
+        about, OBJECTIVES[objective](size, **parts, dropout=plan.dropout), plan, device
+    )
+    if start:
+        learner.objective.encoder.load_state_dict(load_file(start / "model.safetensors"))
+    learner.restore(folder)
+    weights = folder / "model.safetensors"
+    if not learner.done:
+        weights.unlink(missing_ok=True)
+    elif learner.done == plan.updates and weights.is_file():
+        return pd.DataFrame(learner.history)
+    batches = islice(enumerate(draw_batches(heard, plan)), learner.done, plan.updates)
+    left = plan.updates - learner.done
+    stretch, start = [], time.monotonic()
+    for number, clips in track(batches, f"{objective}, seed {plan.seed}", left, "updates"):
+        stretch.append(learner.update(number, *cut(heard, labels, clips, plan, number)))
+        if len(stretch) == every or number + 1 == plan.updates:
+            learner.note(stretch, time.monotonic() - start)
+            learner.keep(folder)
+            stretch, start = [], time.monotonic()
+    export(learner.objective.encoder, folder)
+    return pd.DataFrame(learner.history)
+
+
+class Learner:
+    """An objective in training: its network, its optimiser, and what has happened so far."""
+
+    def __init__(self, about: dict, objective: nn.Module, plan: Plan, device: str) -> None:
+        self.about, self.objective, self.plan = about, objective, plan
+        self.device = choose_device(device)
+        self.dtype = choose_precision("auto", self.device)
+        self.objective.to(self.device).train()
+        self.optimiser = torch.optim.AdamW(
+            self.objective.parameters(), betas=(0.9, 0.98), eps=1e-6, fused=True
+        )
+        self.done, self.history = 0, []
+
+    def update(
+        self, number: int, samples: np.ndarray, labels: np.ndarray | None
+    ) -> tuple[float, ...]:
+        """One step on samples (N, n) and labels (N, L): loss, accuracy, use, gradient's length."""
+        seed_update(self.plan.seed, number)
+        hidden = draw_mask(
+            len(samples), n_frames(samples.shape[1]), self.plan.hidden, self.plan.span
+        ).to(self.device)
+        labels = None if labels is None else torch.from_numpy(labels).to(self.device)
+        samples = torch.from_numpy(samples).to(self.device)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            outcome = self.objective(samples, hidden, labels, number / self.plan.updates)
+        if not outcome.loss.isfinite():
+            raise ValueError(
+                f"the loss of update {number + 1} is no finite number: lower learning_rate "
+                f"({self.plan.learning_rate}); what came before is kept"
+            )
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.rate(number)
+        self.optimiser.zero_grad()
+        outcome.loss.backward()
+        length = nn.utils.clip_grad_norm_(self.objective.parameters(), self.plan.clip_gradient)
+        self.optimiser.step()
+        self.done = number + 1
+        return (*(value.item() for value in outcome), length.item())
+
+    def note(self, stretch: list[tuple[float, ...]], seconds: float) -> None:
+        """Add a stretch of updates to the history."""
+        loss, accuracy, use, gradient = np.mean(stretch, axis=0).tolist()
+        self.history.append(
+            {
+                "update": self.done,
+                "loss": loss,
+                "accuracy": accuracy,
+                "use": use,
+                "gradient": gradient,
+                "seconds": seconds,
+            }
+        )
+        print(
+            f"update {self.done}: loss {loss:.3f}, {accuracy:.1%} told right, {use:.1f} in use",
+            flush=True,
+        )
+        for sign in signs_of_collapse(self.about["objective"], pd.DataFrame(self.history)):
+            print(f"update {self.done}: {sign}", flush=True)
+
+    def keep(self, folder: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {
+            "about": json.dumps(self.about),
+            "done": self.done,
+            "history": self.history,
+            "objective": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        with writing(folder), atomic(folder / "checkpoint.pt") as file:
+            torch.save(state, file)
+
+    def restore(self, folder: Path) -> None:
+        """Go back to the checkpoint, if there is one of this objective, plan and size."""
+        file = folder / "checkpoint.pt"
+        if not file.is_file():
+            return
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, UnpicklingError) as error:
+            cause = " ".join(str(error).split())[:100]
+            print(f"{file} is damaged ({cause}): this encoder starts from its first update")
+            return
+        if state["about"] != json.dumps(self.about):
+            print(f"{file} is of other settings: this encoder starts from its first update")
+            return
+        self.objective.load_state_dict(state["objective"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.done, self.history = state["done"], state["history"]
+        print(f"{folder.name}: goes on after update {self.done}", flush=True)
+
+
+def checksum(arrays: Sequence[np.ndarray]) -> int:
+    """What tells these clips or labels from others: their CRC-32."""
+    value = 0
+    for array in arrays:
+        value = zlib.crc32(np.ascontiguousarray(array), value)
+    return value
+
+
+def seed_update(seed: int, number: int) -> None:
+    """Start the random numbers of one update."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+
+
+def draw_batches(heard: Audio, plan: Plan) -> Iterator[list[int]]:
+    """Clips of about one length, `plan.seconds` together, epoch after epoch without end."""
+    lengths = np.array([len(clip) for clip in heard.clips])
+    enough = plan.seconds * audio.SAMPLE_RATE
+    for epoch in range(2**31):
+        rng = np.random.default_rng([plan.seed, epoch])
+        batches, batch = [], []
+        for clip in np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths))):
+            batch.append(int(clip))
+            if len(batch) * lengths[batch].min() >= enough:
+                batches.append(batch)
+                batch = []
+        if batch:
+            batches.append(batch)
+        for number in rng.permutation(len(batches)):
+            yield batches[number]
+
+
+def cut(
+    heard: Audio, labels: Sequence[np.ndarray] | None, clips: list[int], plan: Plan, number: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A piece of each clip, all as long as the shortest: samples (N, n), labels (N, L)."""
+    frames = [n_frames(len(heard.clips[clip])) for clip in clips]
+    length = min(frames) // ROUND * ROUND
+    rng = np.random.default_rng([plan.seed, number, 1])
+    first = [int(rng.integers(0, count - length + 1)) for count in frames]
+    n = audio.MIN_SAMPLES + HOP * (length - 1)
+    pieces = [heard.samples(clip)[HOP * at : HOP * at + n] for clip, at in zip(clips, first)]
+    samples = np.stack(pieces)
+    if labels is None:
+        return samples, None
+    own = [labels[clip][at : at + length] for clip, at in zip(clips, first)]
+    return samples, np.stack(own).astype(np.int64)
+
+
+def signs_of_collapse(objective: str, history: pd.DataFrame) -> list[str]:
+    """What in the last stretch hints that the encoder learns nothing of speech; mostly empty."""
+    last, signs = history.iloc[-1], []
+    if last["use"] < 3:
+        what = "clusters" if objective == "hubert" else "codebook entries"
+        signs.append(f"only {last['use']:.1f} {what} are in use")
+    if last["gradient"] < 1e-4:
+        signs.append(f"the gradient has vanished ({last['gradient']:.1e})")
+    if len(history) > 2 and last["loss"] > history["loss"].iloc[0]:
+        signs.append(f"the loss, {last['loss']:.2f}, is above that of the first stretch")
+    return [f"sign of collapse: {sign}" for sign in signs]
+
+
+def export(encoder: nn.Module, folder: Path) -> None:
+    """Write the encoder in float16 as a folder that `from_pretrained` loads; its weights last."""
+    half = {name: value.detach().half().cpu() for name, value in encoder.state_dict().items()}
+    encoder.config.dtype = torch.float16
+    encoder.config.architectures = [type(encoder).__name__]
+    with writing(folder):
+        encoder.config.save_pretrained(folder)
+        Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(
+            folder
+        )
+        with atomic(folder / "model.safetensors") as file:
+            file.write(save(half, metadata={"format": "pt"}))
+
+
+def _check(heard: Audio, labels: Sequence[np.ndarray] | None) -> None:
+    expected = [n_frames(len(clip)) for clip in heard.clips]
+    if labels is None or [len(clip) for clip in labels] != expected:
+        raise ValueError(
+            "hubert needs labels, one for each frame of each clip: make them with "
+            "label_by_cepstra or label_by_layer from the same audio"
+        )

@@ -1,0 +1,118 @@
+"""Linear probes: what a clip's mean frame tells of its shares, speaker, sentence or loudness.
+
+A probe is linear regression with a ridge penalty: of numbers, scored by Spearman's rho, or of a
+name (one column a name, the highest wins), scored by the share of clips told right. The penalty
+is chosen by leaving one clip out; features are standardised on the clips a probe is fitted on.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from emoshare_utils import audio
+from emoshare_utils.corpus import Corpus
+from emoshare_utils.metrics import spearman
+from emoshare_utils.progress import track
+from emoshare_utils.store import FeatureStore
+
+PENALTIES = np.logspace(0, 5, 11)
+FOLDS = 5
+SPEAKER = "speaker"
+SILENCE = 1e-12  # power
+
+
+def pooled_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
+    """The mean frame of every layer, (n, layers, W) float32, from the store of an "@pooled"."""
+    return np.stack([store.frames(clip) for clip in clip_ids]).astype(np.float32)
+
+
+def loudness(corpus: Corpus) -> np.ndarray:
+    """Each clip's level, (n,), in dB below full scale (RMS)."""
+    paths = track(corpus.clips["path"], "level")
+    power = [np.mean(np.square(audio.read_audio(corpus.root / path))) for path in paths]
+    return 10 * np.log10(np.maximum(power, SILENCE))
+
+
+def layers_for_shares(
+    features: np.ndarray, shares: np.ndarray, speakers: Sequence[str]
+) -> np.ndarray:
+    """Mean rho of a probe of the shares on each layer, no speaker both fitted on and scored.
+
+    Args:
+        features: (n, layers, W), the mean frames of the train clips.
+        shares: (n, E).
+        speakers: (n,).
+
+    Returns:
+        (layers,); the highest is the best layer, chosen without the devel split.
+    """
+    folds = list(_folds(speakers))
+
+    def of_layer(x: np.ndarray) -> float:
+        predicted = np.empty_like(shares, dtype=float)
+        for fitted, scored in folds:
+            predicted[scored] = _regression().fit(x[fitted], shares[fitted]).predict(x[scored])
+        return float(np.mean([spearman(*pair) for pair in zip(shares.T, predicted.T)]))
+
+    return np.array([of_layer(features[:, layer]) for layer in range(features.shape[1])])
+
+
+def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
+    """What a linear map of the features tells of each target.
+
+    Fitted on the train clips and scored on devel, whose speakers are others. The speakers
+    themselves are told apart within devel, by sentence where the clips have one: a probe never
+    meets the sentence that it is scored on.
+
+    Args:
+        features: (n, W), one row a clip.
+        clips: (n,) rows with split, speaker and the targets as columns; a text is a name, all
+            else is a number.
+
+    Returns:
+        One row a target: target, measure ("accuracy" or "rho"), score, and chance (the share of
+        the most frequent name; 0 for rho).
+    """
+    train, devel = (np.flatnonzero(clips["split"] == split) for split in ("train", "devel"))
+    rows = []
+    for target in targets:
+        values = clips[target].to_numpy()
+        named = not pd.api.types.is_numeric_dtype(clips[target])
+        folds = [(train, devel)]
+        if target == SPEAKER:
+            within = clips.iloc[devel]
+            groups = within["sentence" if "sentence" in within else "clip_id"]
+            folds = [(devel[fitted], devel[scored]) for fitted, scored in _folds(groups)]
+        scores = [_score(features, values, named, *fold) for fold in folds]
+        chance = pd.Series(values[devel]).value_counts(normalize=True).max() if named else 0.0
+        rows.append((target, "accuracy" if named else "rho", np.mean(scores), chance))
+    return pd.DataFrame(rows, columns=["target", "measure", "score", "chance"])
+
+
+def _score(
+    features: np.ndarray, values: np.ndarray, named: bool, fitted: np.ndarray, scored: np.ndarray
+) -> float:
+    model = _classification() if named else _regression()
+    values = values if named else values.astype(float)
+    predicted = model.fit(features[fitted], values[fitted]).predict(features[scored])
+    if named:
+        return float(np.mean(predicted == values[scored]))
+    return spearman(values[scored], predicted)
+
+
+def _folds(groups: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    count = min(FOLDS, len(set(groups)))
+    return GroupKFold(count).split(np.zeros(len(groups)), groups=groups)
+
+
+def _regression() -> Pipeline:
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+
+
+def _classification() -> Pipeline:
+    return make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES))

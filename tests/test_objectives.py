@@ -1,0 +1,130 @@
+"""The two objectives: their networks, what they hide, and their losses against transformers'."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import HubertConfig, HubertModel
+
+from emoshare_utils import objectives
+from emoshare_utils.objectives import Hubert, Size, Wav2Vec2, draw_mask, draw_negatives
+
+TINY = Size(conv=(8, 8, 8, 16, 16, 16, 24), width=32, layers=2, heads=2, feed_forward=48)
+LENGTH = 48  # frames
+
+
+@pytest.fixture
+def samples():
+    return 0.5 * torch.randn(4, 400 + 320 * (LENGTH - 1), generator=torch.manual_seed(3))
+
+
+@pytest.fixture
+def hidden():
+    torch.manual_seed(4)
+    return draw_mask(4, LENGTH, 0.5, 10)
+
+
+def test_both_objectives_train_the_same_network():
+    hubert, wav2vec2 = Hubert(Size(), 100).encoder, Wav2Vec2(Size()).encoder
+    shapes = [{k: v.shape for k, v in e.state_dict().items()} for e in (hubert, wav2vec2)]
+    assert shapes[0] == shapes[1]
+    assert 2e6 < sum(weight.numel() for weight in hubert.parameters()) < 5e6
+
+
+def test_the_front_end_is_transformers(samples):
+    torch.manual_seed(0)
+    plain = HubertModel(HubertConfig(**TINY.settings())).eval()
+    torch.manual_seed(0)
+    quick = Hubert(TINY, 5).encoder.eval()
+    names = set(plain.state_dict())
+    assert names == set(quick.state_dict())
+    quick.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        expected, found = plain(samples), quick(samples)
+    torch.testing.assert_close(found.last_hidden_state, expected.last_hidden_state)
+
+
+def test_the_share_of_hidden_frames_and_the_spans():
+    torch.manual_seed(0)
+    mask = draw_mask(2000, 100, 0.4, 10)
+    assert mask.float().mean() == pytest.approx(0.4, abs=0.01)
+    assert mask[:, 0].float().mean() == pytest.approx(0.4, abs=0.05)  # ends as any other
+    runs = np.diff(np.flatnonzero(np.diff(mask[:, 20:80].flatten().numpy())))
+    assert mask.any(1).all() and np.median(runs) >= 10
+    rare = draw_mask(500, 40, 1e-6, 10)
+    assert rare.any(1).all()  # no clip without a question
+
+
+def test_negatives_are_other_hidden_frames_of_the_clip(hidden):
+    hidden[1] = False
+    hidden[1, [7, 30]] = True
+    negatives = draw_negatives(hidden, 60)
+    clip, own = hidden.nonzero(as_tuple=True)
+    assert negatives.shape == (len(own), 60)
+    assert hidden[clip[:, None], negatives].all()
+    assert (negatives != own[:, None]).all()
+    assert set(negatives[clip == 1].flatten().tolist()) == {7, 30}
+    of_first = negatives[clip == 0][0].unique()
+    assert len(of_first) > 0.8 * (hidden[0].sum() - 1)  # any of them
+
+
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_the_contrastive_loss_is_transformers(samples, hidden, progress):
+    torch.manual_seed(1)
+    objective = Wav2Vec2(TINY).train()  # no dropout
+    hidden[2] = False
+    hidden[2, 5:8] = True  # few others, often quantised alike
+    negatives = draw_negatives(hidden)
+    clip, own = hidden.nonzero(as_tuple=True)
+    theirs = torch.zeros(*hidden.shape, objectives.NEGATIVES, dtype=torch.long)
+    theirs[clip, own] = negatives + clip[:, None] * LENGTH
+    first, last = objectives.GUMBEL
+    objective.model.set_gumbel_temperature(last if progress else first)
+    torch.manual_seed(2)  # the draw of the quantiser
+    out = objective.model(samples, mask_time_indices=hidden, sampled_negative_indices=theirs)
+    (out.loss / hidden.sum()).backward()
+    expected = {name: weight.grad.clone() for name, weight in objective.named_parameters()}
+    objective.zero_grad()
+
+    torch.manual_seed(2)
+    found = objective.contrast(samples, hidden, negatives, progress)
+    found.loss.backward()
+    assert found.loss.item() == pytest.approx(out.loss.item() / hidden.sum().item(), rel=1e-5)
+    assert found.use.item() == pytest.approx(out.codevector_perplexity.item(), rel=1e-5)
+    for name, weight in objective.named_parameters():
+        torch.testing.assert_close(weight.grad, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_hubert_is_the_cross_entropy_of_hidden_frames_alone(samples, hidden):
+    torch.manual_seed(0)
+    objective = Hubert(TINY, 7).train()
+    labels = torch.randint(0, 7, hidden.shape)
+    found = objective(samples, hidden, labels, 0.5)
+    frames = objective.encoder(samples, mask_time_indices=hidden).last_hidden_state
+    frames = objective.project(frames)
+    cosine = torch.cosine_similarity(frames[:, :, None], objective.codes, dim=-1)
+    picked = cosine.div(objectives.TEMPERATURE).log_softmax(-1).gather(2, labels[..., None])
+    assert found.loss.item() == pytest.approx(-picked[..., 0][hidden].mean().item(), rel=1e-4)
+    told = (cosine.argmax(-1) == labels)[hidden].float().mean()
+    assert found.accuracy.item() == pytest.approx(told.item())
+    other = torch.where(hidden, labels, (labels + 1) % 7)  # what is not hidden is not asked
+    assert objective(samples, hidden, other, 0.5).loss.item() == pytest.approx(found.loss.item())
+
+
+def test_what_is_hidden_is_not_seen(samples, hidden):
+    """The transformer gets one and the same vector for every hidden frame."""
+    torch.manual_seed(0)
+    encoder = Hubert(TINY, 7).encoder.eval()
+    inside = torch.zeros_like(hidden)
+    inside[:, 10:20] = True
+    changed = samples.clone()
+    changed[:, 320 * 11 : 320 * 18] = 0  # only frames 10 to 19 hear this
+    with torch.no_grad():
+        a, b = (encoder(x, mask_time_indices=inside).last_hidden_state for x in (samples, changed))
+        c = encoder(changed).last_hidden_state
+    torch.testing.assert_close(a, b)
+    assert (a - c).abs().max() > 0.01
+
+
+def test_use_counts_what_is_in_use():
+    assert objectives.perplexity(torch.full((8,), 1 / 8)).item() == pytest.approx(8)
+    assert objectives.perplexity(torch.tensor([1.0, 0, 0])).item() == pytest.approx(1)

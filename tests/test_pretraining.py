@@ -1,0 +1,292 @@
+"""Pretraining: what is heard, the targets, resuming after a kill, what is kept, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+
+from emoshare_utils import pretraining
+from emoshare_utils.encoders import load_encoder
+from emoshare_utils.model_card import model_card
+from emoshare_utils.objectives import Size
+from emoshare_utils.pretraining import Audio, Plan
+
+TINY = Size(conv=(8, 8, 8, 16, 16, 16, 24), width=32, layers=2, heads=2, feed_forward=48)
+PLAN = Plan(updates=6, seconds=4.0)
+
+
+@pytest.fixture
+def heard(sound) -> Audio:
+    """Sixteen sounds of 1 to 2.5 s."""
+    clips = [(32_000 * sound(i, 16_000 + 1_600 * i)).astype(np.int16) for i in range(16)]
+    sources = {"source": "noise", "languages": "en", "clips": 16, "speakers": 1, "hours": 0.01}
+    return Audio(clips, pd.DataFrame([sources | {"speeds": "1"}]))
+
+
+@pytest.fixture
+def labels(heard, tmp_path):
+    return pretraining.label_by_cepstra(heard, tmp_path / "labels.npz", 8)
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["objective"]
+
+
+# What is heard
+
+
+def test_only_the_train_split_is_heard_at_every_speed(corpus):
+    heard = pretraining.listen({"table": corpus}, {"table": [1.0, 0.5]})
+    train = corpus.split("train")
+    lengths = [len(pretraining.audio.read_audio(corpus.root / path)) for path in train["path"]]
+    kept = [n for n in lengths if pretraining.n_frames(n) >= 20]
+    assert [len(clip) for clip in heard.clips[: len(kept)]] == kept
+    slow = [2 * n for n in lengths if pretraining.n_frames(2 * n) >= 20]
+    assert [len(clip) for clip in heard.clips[len(kept) :]] == slow
+    (source,) = heard.sources.itertuples()
+    assert (source.clips, source.speakers, source.speeds) == (4, 4, "1 0.5")
+    assert source.hours == pytest.approx(sum(lengths) / 16_000 / 3600)
+
+
+def test_faster_is_higher():
+    t = np.arange(32_000) / 16_000
+    fast = pretraining._at_speed(np.sin(2 * np.pi * 200 * t).astype(np.float32), 1.25)
+    assert len(fast) == 25_600
+    spectrum = np.abs(np.fft.rfft(fast))
+    assert spectrum.argmax() * 16_000 / len(fast) == pytest.approx(250, abs=1)
+
+
+def test_no_speech_is_refused(corpus):
+    with pytest.raises(ValueError, match="lasts 20 frames"):
+        pretraining.listen({"table": corpus.with_clips(corpus.clips.iloc[:1])})
+
+
+# Targets
+
+
+def test_a_label_for_every_frame_of_the_encoder(heard, labels):
+    for clip, own in enumerate(labels):
+        assert len(own) == pretraining.n_frames(len(heard.clips[clip]))
+        assert pretraining.cepstra(heard.samples(clip)).shape == (len(own), 39)
+    assert set(np.concatenate(labels)) == set(range(8))
+
+
+def test_cepstra_hear_what_the_frame_hears():
+    """A click moves the cepstra of the frames whose 25 ms hold it, and of differences around."""
+    silent = np.zeros(16_000, np.float32)
+    click = silent.copy()
+    click[320 * 20 + 200] = 1.0  # the middle of frame 20
+    moved = np.abs(pretraining.cepstra(click) - pretraining.cepstra(silent))[:, :13].max(1)
+    assert moved.argmax() == 20
+    assert set(np.flatnonzero(moved > 1e-3)) <= {19, 20, 21}
+
+
+def test_labels_are_read_where_they_are_those_of_the_arguments(heard, labels, tmp_path, capsys):
+    file = tmp_path / "labels.npz"
+    capsys.readouterr()
+    again = pretraining.label_by_cepstra(heard, file, 8)
+    assert "MFCC" not in capsys.readouterr().out
+    assert all(np.array_equal(*pair) for pair in zip(labels, again, strict=True))
+    other = pretraining.label_by_cepstra(heard, file, 5)
+    assert "MFCC" in capsys.readouterr().out and np.concatenate(other).max() == 4
+    file.write_bytes(file.read_bytes()[:200])
+    pretraining.label_by_cepstra(heard, file, 5)
+    assert f"{file} is damaged" in capsys.readouterr().out
+
+
+def test_second_targets_are_clusters_of_the_layer(heard, labels, tmp_path):
+    pretraining.pretrain("hubert", heard, tmp_path / "first", PLAN, TINY, labels=labels)
+    second = pretraining.label_by_layer(heard, tmp_path / "2.npz", tmp_path / "first", 1, 6)
+    assert [len(clip) for clip in second] == [len(clip) for clip in labels]
+    frames = load_encoder(f"{tmp_path / 'first'}@1").frames(heard.samples(0))
+    means = np.stack([frames[second[0] == label].mean(0) for label in set(second[0])])
+    far = np.linalg.norm(frames[:, None] - means, axis=-1)
+    nearest = np.array(sorted(set(second[0])))[far.argmin(1)]
+    assert (nearest == second[0]).mean() > 0.8  # means of one clip stand for those of all
+
+
+def test_too_few_frames_for_the_clusters(heard, tmp_path):
+    short = replace(heard, clips=heard.clips[:1])
+    with pytest.raises(ValueError, match="49 frames of speech are too few for 100 clusters"):
+        pretraining.label_by_cepstra(short, tmp_path / "labels.npz", 100)
+
+
+# Updates
+
+
+def test_batches_hold_every_clip_once_an_epoch_and_as_much_as_asked(heard):
+    batches = pretraining.draw_batches(heard, PLAN)
+    first = []
+    while len(first) < 16:
+        batch = next(batches)
+        shortest = min(len(heard.clips[clip]) for clip in batch)
+        assert shortest * len(batch) < 4 * 16_000 + 2 * shortest
+        first += batch
+    assert sorted(first) == list(range(16))
+    again = pretraining.draw_batches(heard, PLAN)
+    assert next(again) == first[: len(next(pretraining.draw_batches(heard, PLAN)))]
+
+
+def test_pieces_and_their_labels_are_cut_alike(heard):
+    numbered = [np.arange(pretraining.n_frames(len(clip))) for clip in heard.clips]
+    samples, labels = pretraining.cut(heard, numbered, [3, 9, 12], PLAN, number=5)
+    assert labels.shape == (3, 64) and samples.shape == (3, 400 + 320 * 63)
+    for clip, piece, own in zip([3, 9, 12], samples, labels):
+        assert (np.diff(own) == 1).all()
+        whole = heard.samples(clip)
+        np.testing.assert_array_equal(piece, whole[320 * own[0] :][: len(piece)])
+        assert whole.mean() == pytest.approx(0, abs=1e-4) and whole.std() == pytest.approx(1, 1e-3)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = np.array([Plan(100, learning_rate=2.0, warmup=0.1).rate(i) for i in range(100)])
+    assert rates.max() == 2.0 and rates.argmax() == 9
+    assert (np.diff(rates[:10]) > 0).all() and (np.diff(rates[10:]) < 0).all()
+    assert 0 < rates[-1] < 0.05
+
+
+@pytest.fixture
+def tones(heard) -> Audio:
+    """Four tones in turn, .2 s each, from anywhere in the cycle: what is hidden can be told."""
+    t = np.arange(64_000) / 16_000
+    tone = np.sin(2 * np.pi * np.array([300, 700, 1500, 3100])[(t / 0.2).astype(int) % 4] * t)
+    starts = np.random.default_rng(0).integers(0, 12_000, 16)
+    return replace(
+        heard, clips=[(9_000 * tone[at : at + 32_000]).astype(np.int16) for at in starts]
+    )
+
+
+@pytest.mark.parametrize("objective", ["hubert", "wav2vec2"])
+def test_a_small_network_learns(objective, tones, tmp_path):
+    plan = replace(PLAN, updates=100, learning_rate=3e-3, dropout=0.0)
+    labels = pretraining.label_by_cepstra(tones, tmp_path / "labels.npz", 4)
+    labels = labels if objective == "hubert" else None
+    folder = tmp_path / "encoder"
+    history = pretraining.pretrain(objective, tones, folder, plan, TINY, labels=labels, every=25)
+    assert list(history["update"]) == [25, 50, 75, 100]
+    print(history)
+    assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
+    assert history["accuracy"].iloc[-1] > 2 * history["accuracy"].iloc[0]
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    import numpy as np, pandas as pd
+    sys.path.insert(0, {tests!r})
+    from conftest import sound
+    from test_pretraining import PLAN, TINY, Audio, pretraining
+    clips = [(32_000 * sound(i, 16_000 + 1_600 * i)).astype(np.int16) for i in range(16)]
+    heard, folder = Audio(clips, pd.DataFrame()), Path({folder!r})
+    labels = pretraining.label_by_cepstra(heard, folder / "labels.npz", 8)
+    labels = labels if {objective!r} == "hubert" else None
+    pretraining.pretrain({objective!r}, heard, folder, PLAN, TINY, labels=labels, every=1)
+"""
+
+
+@pytest.mark.parametrize("objective", ["hubert", "wav2vec2"])
+def test_a_killed_pretraining_resumes_to_the_same_weights(
+    objective, heard, labels, tmp_path, capsys
+):
+    labels = labels if objective == "hubert" else None
+    folder = tmp_path / "killed"
+    tests = str(Path(__file__).parent)
+    script = KILLED.format(tests=tests, folder=str(folder), objective=objective)
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    running = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        assert running.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    done = torch.load(folder / "checkpoint.pt", weights_only=True)["done"]
+    assert 1 <= done < PLAN.updates
+
+    history = pretraining.pretrain(objective, heard, folder, PLAN, TINY, labels=labels, every=1)
+    assert f"goes on after update {done}" in capsys.readouterr().out
+    whole = tmp_path / "whole"
+    expected = pretraining.pretrain(objective, heard, whole, PLAN, TINY, labels=labels, every=1)
+    pd.testing.assert_frame_equal(history.drop(columns="seconds"), expected.drop(columns="seconds"))
+    killed, never = weights(folder), weights(whole)
+    assert all(torch.equal(killed[name], never[name]) for name in never)
+
+
+def test_a_finished_pretraining_is_read(heard, tmp_path, capsys):
+    first = pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
+    model = (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns
+    again = pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
+    pd.testing.assert_frame_equal(first, again)
+    assert (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns == model
+    pretraining.pretrain("wav2vec2", heard, tmp_path / "a", replace(PLAN, seed=1), TINY)
+    assert "is of other settings" in capsys.readouterr().out
+    checkpoint = tmp_path / "a" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
+    assert f"{checkpoint} is damaged" in capsys.readouterr().out
+
+
+def test_a_second_iteration_starts_from_the_weights_of_the_first(heard, labels, tmp_path):
+    still = replace(PLAN, updates=1, learning_rate=0.0)
+    pretraining.pretrain("hubert", heard, tmp_path / "a", PLAN, TINY, labels=labels)
+    start = tmp_path / "a"
+    pretraining.pretrain("hubert", heard, tmp_path / "b", still, TINY, labels=labels, start=start)
+    a, b = (load_encoder(str(tmp_path / name)).frames(heard.samples(0)) for name in "ab")
+    np.testing.assert_array_equal(a, b)
+
+
+# What is kept
+
+
+def test_the_encoder_is_a_folder_that_transformers_loads(heard, tmp_path):
+    folder = tmp_path / "encoder"
+    history = pretraining.pretrain("wav2vec2", heard, folder, PLAN, TINY)
+    model = transformers.AutoModel.from_pretrained(folder)
+    assert isinstance(model, transformers.Wav2Vec2Model) and model.dtype == torch.float16
+    assert json.loads((folder / "preprocessor_config.json").read_text())["do_normalize"] is True
+    encoder = load_encoder(str(folder))
+    assert encoder.width == 32 and encoder.settings["normalise"] is True
+    with torch.no_grad():
+        plain = model.float().eval()(torch.from_numpy(heard.samples(0))[None]).last_hidden_state
+    np.testing.assert_allclose(encoder.frames(heard.samples(0)), plain[0], atol=1e-4)
+
+    card = model_card(
+        "wav2vec2-mini", folder, heard, PLAN, history.assign(iteration=1), "on one core"
+    )
+    for part in ("contrastive", "| noise | en | 16 |", "6 of about 4 s", "on one core", "licence"):
+        assert part in card.replace("Licences", "licences"), part
+    assert "{" not in card
+
+
+# What is refused, and what is reported
+
+
+def test_what_is_refused(heard, labels, tmp_path):
+    with pytest.raises(ValueError, match="objective = 'wavlm': expected one of hubert, wav2vec2"):
+        pretraining.pretrain("wavlm", heard, tmp_path, PLAN, TINY)
+    for wrong in (None, labels[1:], [*labels[1:], labels[0]]):
+        with pytest.raises(ValueError, match="hubert needs labels"):
+            pretraining.pretrain("hubert", heard, tmp_path, PLAN, TINY, labels=wrong)
+    wild = replace(PLAN, learning_rate=1e30)
+    with pytest.raises(ValueError, match="is no finite number: lower learning_rate"):
+        pretraining.pretrain("wav2vec2", heard, tmp_path, wild, TINY, every=2)
+
+
+def test_signs_of_collapse():
+    good = pd.DataFrame({"loss": [4.0, 3.5, 3.0], "use": [9.0, 20, 40], "gradient": [1.0, 1, 1]})
+    assert pretraining.signs_of_collapse("hubert", good) == []
+    bad = pd.DataFrame({"loss": [4.0, 3.5, 4.1], "use": [9.0, 5, 1.2], "gradient": [1.0, 1, 1e-7]})
+    signs = " ".join(pretraining.signs_of_collapse("wav2vec2", bad))
+    assert "only 1.2 codebook entries" in signs
+    assert "vanished" in signs and "above that of the first" in signs
