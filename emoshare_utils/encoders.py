@@ -10,6 +10,7 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -262,7 +263,7 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = AutoModel.from_config(HubertConfig(**Size().settings()))
-        return model, bool(normalise), "seed 0"
+        return model, normalise is not False, "seed 0"
 
     folder = MINI / name if name in MINIS else home() / Path(name).expanduser()
     known = PAPER_ENCODERS.get(name)
@@ -274,9 +275,10 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
                 f"it is a {config.model_type} model, which does not read samples: wav2vec2, "
                 "HuBERT, WavLM and their like do"
             )
-        model, loaded = AutoModel.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True
-        )
+        with _no_bar() if folder.is_dir() else nullcontext():
+            model, loaded = AutoModel.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True
+            )
         absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
         if absent:  # transformers would fill them by chance
             raise ValueError(f"it lacks {len(absent)} of the model's weights, as {absent[0]}")
@@ -297,6 +299,18 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
         ) from error
     revision = getattr(config, "_commit_hash", None) or _checksum(model)
     return model, normalise, revision
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without transformers' progress bar, which a folder on disk is too quick for."""
+    shown = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.logging.enable_progress_bar()
 
 
 def _checksum(model: nn.Module) -> str:

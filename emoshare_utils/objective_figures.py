@@ -17,7 +17,7 @@ MARKERS = "osD^vP"
 CURVES = {
     "loss": "loss",
     "accuracy": "hidden frames told right",
-    "use": "clusters or codebook entries in use",
+    "use": "clusters or codebook\nentries in use",
 }
 
 
@@ -63,17 +63,12 @@ def layers(table: pd.DataFrame, *, listeners: str) -> Figure:
         figure = Figure()
         axes = figure.subplots()
         for (encoder, rows), marker in zip(table.groupby("encoder", sort=False), MARKERS):
+            name = label(encoder)
             if rows["layer"].nunique() == 1:
-                axes.axhline(rows["rho"].iloc[0], lw=0.8, ls="--", color="black", label=encoder)
+                axes.axhline(rows["rho"].iloc[0], lw=0.8, ls="--", color="black", label=name)
                 continue
-            axes.plot(
-                rows["layer"],
-                rows["rho"],
-                marker=marker,
-                ms=3,
-                color=_colour(encoder),
-                label=encoder,
-            )
+            look = {"marker": marker, "ms": 3, "lw": 1, "color": _colour(encoder)}
+            axes.plot(rows["layer"], rows["rho"], **look, label=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="layer (0: what enters the transformer)", ylabel="mean ρ of a linear probe")
         title = listeners if is_simulated(listeners) else None
@@ -103,7 +98,7 @@ def probes(table: pd.DataFrame, *, listeners: str) -> Figure:
         measures = table.drop_duplicates("target").set_index("target")["measure"]
         names = [f"{target} ({_measure(measures[target])})" for target in targets]
         axes.set_yticks(range(len(targets)), names)
-        axes.set(xlabel="score of a linear probe on the mean frame, devel", xlim=(None, 1))
+        axes.set(xlabel="score of a linear probe on the mean frame, devel", xlim=(None, 1.02))
         axes.set_ylim(len(targets) - 0.5, -0.5)
         title = listeners if is_simulated(listeners) else None
         figure.legend(loc="outside upper center", ncols=3, title=title, title_fontsize=7)

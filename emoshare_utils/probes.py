@@ -23,7 +23,6 @@ from emoshare_utils.store import FeatureStore
 PENALTIES = np.logspace(0, 5, 11)
 FOLDS = 5
 SPEAKER = "speaker"
-SILENCE = 1e-12  # power
 
 
 def pooled_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
@@ -35,7 +34,7 @@ def loudness(corpus: Corpus) -> np.ndarray:
     """Each clip's level, (n,), in dB below full scale (RMS)."""
     paths = track(corpus.clips["path"], "level")
     power = [np.mean(np.square(audio.read_audio(corpus.root / path))) for path in paths]
-    return 10 * np.log10(np.maximum(power, SILENCE))
+    return 10 * np.log10(power)
 
 
 def layers_for_shares(
@@ -56,7 +55,8 @@ def layers_for_shares(
     def of_layer(x: np.ndarray) -> float:
         predicted = np.empty_like(shares, dtype=float)
         for fitted, scored in folds:
-            predicted[scored] = _regression().fit(x[fitted], shares[fitted]).predict(x[scored])
+            found = _regression().fit(x[fitted], shares[fitted]).predict(x[scored])
+            predicted[scored] = found.reshape(len(scored), -1)  # one emotion: a flat array
         return float(np.mean([spearman(*pair) for pair in zip(shares.T, predicted.T)]))
 
     return np.array([of_layer(features[:, layer]) for layer in range(features.shape[1])])

@@ -22,7 +22,7 @@ from emoshare_utils.store import FeatureStore, StoreError
 from emoshare_utils.training import System, Training, train_systems
 
 pytest.importorskip("distributed", reason="needs the optional extra: emoshare-utils[cluster]")
-ENCODER = "untrained-wav2vec2"
+ENCODER = "untrained"
 SIZES = Sizes(cnn=(8, 8), lstm=8, ffnn_1=(8,), ffnn_2=(8,))
 
 
@@ -67,7 +67,7 @@ def test_local_workers_make_the_same_store(corpus, tmp_path, straight, capsys):
     store = extract(corpus, load_encoder(ENCODER), tmp_path / "local", scheduler="local:2")
     assert len(straight) == 2 + 2 * 6
     assert content(store.folder) == straight
-    assert "extracting untrained-wav2vec2: 12 of 12 clips" in capsys.readouterr().out
+    assert "extracting untrained: 12 of 12 clips" in capsys.readouterr().out
     extract(corpus, load_encoder(ENCODER), tmp_path / "local", scheduler="tcp://nobody:1")
     assert "nothing left to do" in capsys.readouterr().out  # and no scheduler is asked
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from emoshare_utils import acoustic, encoders
 from emoshare_utils.device import choose_device, one_worker_a_core
 from emoshare_utils.encoders import EncoderError, load_encoder, max_frames, n_frames, paper_frames
+from emoshare_utils.objectives import Size
 from emoshare_utils.speech_encoder import normalised
 from emoshare_utils.store import FeatureStore
 
@@ -163,7 +164,7 @@ def test_settings_differ_with_weights_normalising_and_encoder(save, tmp_path):
         store("mfcc"),
         store("spectrogram"),
     }
-    stores |= {store("untrained-hubert"), store("untrained-wav2vec2")}
+    stores |= {store("untrained"), store("hubert-mini")}
     stores |= {store(save("hubert", name="copy"))}
     save("hubert", seed=1)  # other weights in the first folder
     stores |= {store(folder)}
@@ -283,32 +284,43 @@ def test_a_weight_of_training_alone_may_be_absent(save, tmp_path, sound):
         np.testing.assert_array_equal(encoder.frames(sound(0)), whole.frames(sound(0)))
 
 
-# Untrained encoders
+# The small encoders and the untrained one
 
 
-@pytest.mark.parametrize("name", encoders.UNTRAINED)
-def test_untrained_encoders_are_the_same_at_every_load(name, sound):
+def test_the_untrained_encoder_is_the_same_at_every_load(sound):
     torch.manual_seed(1)
     before = torch.rand(3)
     torch.manual_seed(1)
-    first = load_encoder(name)
+    first = load_encoder("untrained")
     torch.testing.assert_close(torch.rand(3), before)  # the caller's draw is left alone
     torch.manual_seed(2)
-    second = load_encoder(name)
+    second = load_encoder("untrained")
     assert first.settings == second.settings
-    assert first.width == 192
     np.testing.assert_array_equal(first.frames(sound(0)), second.frames(sound(0)))
     assert first.frames(sound(0)).std() > 0.1
 
 
-def test_untrained_encoders_are_small_and_have_the_papers_two_front_ends():
-    for name, norms in (("untrained-wav2vec2", 1), ("untrained-hubert", 7)):
-        model = transformers.AutoModel.from_config(encoders.UNTRAINED[name][0])
-        assert 1.5e6 < model.num_parameters() < 2.5e6
-        layers = model.feature_extractor.conv_layers
-        assert sum(hasattr(layer, "layer_norm") for layer in layers) == norms
-    assert load_encoder("untrained-wav2vec2").settings["normalise"] is False
-    assert load_encoder("untrained-hubert").settings["normalise"] is True
+@pytest.mark.parametrize("name", encoders.MINIS)
+def test_the_small_encoders_come_with_the_package(name, sound):
+    folder = encoders.MINI / name
+    assert (folder / "model.safetensors").stat().st_size < 10e6
+    model = transformers.AutoModel.from_pretrained(folder)
+    assert model.config.model_type == name.split("-")[0]
+    assert 2e6 < model.num_parameters() < 5e6
+    encoder, control = load_encoder(name), load_encoder("untrained")
+    assert encoder.settings["normalise"] is control.settings["normalise"] is True
+    weights = {key: value.shape for key, value in model.state_dict().items()}
+    config = transformers.HubertConfig(**Size().settings())
+    same = transformers.AutoModel.from_config(config).state_dict()
+    assert weights == {key: value.shape for key, value in same.items()}
+    with torch.no_grad():
+        samples = torch.from_numpy(sound(0))
+        samples = (samples - samples.mean()) / samples.std(correction=0)
+        plain = model.float().eval()(samples[None]).last_hidden_state[0]
+    np.testing.assert_allclose(encoder.frames(sound(0)), plain, atol=1e-3)
+    card = (folder / "README.md").read_text()
+    for part in ("objective", "updates", "time", "Licences", "Intended use", "Limits", "crema_d"):
+        assert part in card, part
 
 
 def test_the_papers_encoders_get_samples_as_its_authors_fed_them():
@@ -424,7 +436,7 @@ def test_padding_is_to_the_batch_the_papers_maximum_or_a_number():
 def test_a_gpu_that_is_not_there_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    for name in ("fbank", "untrained-hubert"):
+    for name in ("fbank", "untrained"):
         with pytest.raises(ValueError, match="'cuda'.* sees no GPU here: set device = 'auto'"):
             load_encoder(name, "cuda")
 

@@ -133,7 +133,7 @@ def test_frames_that_cannot_be_stored_name_their_clip(corpus, fbank, tmp_path):
 
 
 def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
-    encoder, shards = load_encoder("untrained-hubert"), []
+    encoder, shards = load_encoder("untrained"), []
     for workers in (1, 3):
         folder = tmp_path / str(workers)
         store = FeatureStore.create(folder, encoder.name, encoder.width, encoder.settings)
@@ -247,8 +247,8 @@ def test_a_disk_that_cannot_hold_the_frames_is_refused_at_once(
     with pytest.raises(StoreError, match=r"needs 0\.0 MB for frames from fbank, but 0\.0 MB are"):
         extract(corpus, fbank.encoder, tmp_path)
     assert fbank.count == 0
-    pooled = load_encoder("untrained-wav2vec2@pooled")  # five rows a clip
-    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [5] * 12
+    pooled = load_encoder("untrained@pooled")  # seven rows a clip
+    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [7] * 12
 
 
 def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
@@ -270,7 +270,7 @@ def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
                 path.chmod(0o755)
 
 
-@pytest.mark.parametrize("name", ["fbank", "untrained-wav2vec2", "untrained-hubert"])
+@pytest.mark.parametrize("name", ["fbank", "wav2vec2-mini", "untrained"])
 def test_ctrl_c_keeps_what_is_finished_and_says_so(corpus, tmp_path, name):
     def interrupt(count):
         if count == 9:

@@ -18,7 +18,7 @@ def texts(figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
 
 
-def system(emotions, n=60, encoder="untrained-hubert", architecture=2):
+def system(emotions, n=60, encoder="untrained", architecture=2):
     rng = np.random.default_rng(0)
     predictions, results = [], []
     about = {"encoder": encoder, "architecture": architecture, "seed": 0, "split": "devel"}
@@ -32,7 +32,7 @@ def system(emotions, n=60, encoder="untrained-hubert", architecture=2):
     return pd.concat(predictions, ignore_index=True), pd.DataFrame(results)
 
 
-def summary(encoders=("fbank", "untrained-hubert"), seeds=(0,)):
+def summary(encoders=("fbank", "untrained"), seeds=(0,)):
     rows = [
         {"encoder": encoder, "architecture": architecture, "seed": seed, "split": "devel"}
         | {"n": 240, "mean_rho": 0.3 + architecture / 10 + seed / 100}
@@ -148,7 +148,7 @@ def test_scatter_has_a_panel_an_emotion_in_the_corpus_order(emotions, grid):
     said = [axes.texts[0].get_text() for axes in panels]
     assert said[0] == "ρ = 0.500 [0.400, 0.600]\nn = 60\nestimated ceiling 0.832"
     assert said[-1] == f"ρ = {0.5 + (len(emotions) - 1) / 100:.3f} [0.400, 0.600]\nn = 60"
-    assert figure.get_suptitle() == "untrained HuBERT, Architecture 2, devel"
+    assert figure.get_suptitle() == "untrained, Architecture 2, devel"
 
 
 def test_the_csv_beside_the_scatter_holds_the_points(tmp_path):
@@ -209,7 +209,7 @@ def test_bars_show_value_interval_ceiling_and_the_papers_means():
     colours = [mpl.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
     assert colours == list(figures.ARCHITECTURE_COLOURS.values()) * 2
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert labels == ["untrained HuBERT", "Mel filterbank"]
+    assert labels == ["untrained", "Mel filterbank"]
     said = texts(figure)
     for words in (
         "0.400",
@@ -240,7 +240,7 @@ def test_bars_have_room_for_the_challenges_baseline():
     assert "SVR" not in texts(figures.bars(summary(), listeners="listeners"))
     predictions, results = system(SIX, architecture=0)
     title = figures.scatter(predictions, results, SIX, listeners="").get_suptitle()
-    assert title == "untrained HuBERT, SVR, devel"
+    assert title == "untrained, SVR, devel"
 
 
 def test_bars_below_zero_missing_and_over_seeds():

@@ -19,7 +19,7 @@ from matplotlib.image import imread
 from emoshare_utils import workbook
 from emoshare_utils.corpora import ADAPTERS
 from emoshare_utils.corpus import PAPER_EMOTIONS
-from emoshare_utils.encoders import PAPER_ENCODERS
+from emoshare_utils.encoders import MINIS, PAPER_ENCODERS
 from emoshare_utils.paths import Run
 
 PROJECT = Path(__file__).parents[1]
@@ -148,7 +148,7 @@ def test_a_notebook_alone_is_the_demo():
         shared = {name: demo[name] for name in notebook.parameters if name in demo}
         assert shared == {name: notebook.parameters[name] for name in shared}, notebook.name
         assert {"run"} < set(shared), notebook.name
-    assert set(demo["encoder"]) > {"fbank", "mfcc", "untrained-wav2vec2", "untrained-hubert"}
+    assert set(demo["encoder"]) > {"fbank", "mfcc", "untrained", *MINIS}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -174,6 +174,11 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
         "claims": ("csv", "md", "tex"),
         "differences_attention": ("pdf", "png", "csv"),
         "differences_features": ("pdf", "png", "csv"),
+        "pretraining": ("pdf", "png", "csv"),
+        "objectives": ("pdf", "png", "csv"),
+        "layers": ("pdf", "png", "csv"),
+        "probes": ("pdf", "png", "csv"),
+        "table_objectives": ("csv", "md", "tex"),
     }.items():
         for ending in endings:
             assert (smoke.figures / f"{name}.{ending}").stat().st_size > 100, name
@@ -187,7 +192,7 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
 
 def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
     results = pd.read_parquet(smoke.results)
-    encoders = ["fbank", "untrained-hubert"]
+    encoders = ["fbank", "untrained", *MINIS]
     systems = [*product(encoders, [1, 2]), ("fbank", 0)]  # 0: the challenge's baseline
     expected = product(systems, PAPER_EMOTIONS, ["devel", "test"])
     rows = results[["encoder", "architecture", "emotion", "split"]]
@@ -205,7 +210,7 @@ def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
 
 
 def test_smoke_leaves_executed_notebooks_to_read(smoke):
-    pictures = {"01": 2, "02": 1, "03": 1, "04": 4, "05": 2, "06": 2}
+    pictures = {"01": 2, "02": 1, "03": 1, "04": 4, "05": 2, "06": 2, "07": 2, "08": 3}
     for number, expected in pictures.items():
         notebook = executed(smoke, number)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -260,7 +265,10 @@ def test_plain_papermill_from_another_folder(smoke, home, tmp_path):
         ("06", "clips", "fbank", r"run notebooks/02_embedding_extraction.ipynb with .*'fbank'"),
         ("03", "smoke", ["fbank", "mfcc"], r"02_embedding_extraction.ipynb with .*\['mfcc'\]"),
         ("04", "smoke", "mfcc", r"run notebooks/03_training.ipynb with encoder = \['mfcc'\]"),
-        ("04", "smoke", "untrained-hubert", r"03_training.ipynb with svr = \['untrained-hubert'\]"),
+        ("04", "smoke", "untrained", r"03_training.ipynb with svr = \['untrained'\]"),
+        ("08", "empty", "fbank", "run notebooks/01_data_preparation.ipynb with run = 'empty'"),
+        ("08", "clips", "fbank", "run notebooks/03_training.ipynb with run = 'clips'"),
+        ("08", "smoke", "mfcc", r"run notebooks/03_training.ipynb with encoder = \['mfcc'\]"),
     ],
 )
 def test_a_notebook_before_the_one_it_needs(smoke, number, run, encoder, message):
@@ -269,8 +277,10 @@ def test_a_notebook_before_the_one_it_needs(smoke, number, run, encoder, message
         for name in ("clips.parquet", "corpus.json"):
             shutil.copy(smoke.folder / name, Run(run).folder / name)
     svr = encoder if "svr" in message else "fbank"
+    given = {"run": run, "encoder": encoder, "svr": svr, "variant_encoder": encoder}
+    given |= {"reference": encoder, "hubert": ["hubert-mini"], "wav2vec2": ["wav2vec2-mini"]}
     with pytest.raises(AssertionError, match=message):
-        run_here(number, {"run": run, "encoder": encoder, "svr": svr, "variant_encoder": encoder})
+        run_here(number, given)
 
 
 def test_the_released_code_trains_and_wants_a_fixed_length(smoke):
