@@ -213,7 +213,7 @@ def test_crema_d_keeps_the_demographics(crema):
     assert list(corpus.clips.columns) == [
         *COLUMNS,
         *corpus.emotions,
-        *("age", "sex", "race", "ethnicity"),
+        *("age", "sex", "race", "ethnicity", "sentence", "intended"),
     ]
     assert (corpus.clips["age"] == 20 + corpus.clips["speaker"].astype(int) % 7).all()
     assert (corpus.clips["ethnicity"] == "Hispanic").all()
