@@ -175,7 +175,6 @@ def test_a_small_network_learns(objective, tones, tmp_path):
     folder = tmp_path / "encoder"
     history = pretraining.pretrain(objective, tones, folder, plan, TINY, labels=labels, every=25)
     assert list(history["update"]) == [25, 50, 75, 100]
-    print(history)
     assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
     assert history["accuracy"].iloc[-1] > 2 * history["accuracy"].iloc[0]
 
