@@ -16,8 +16,8 @@ LICENCES = {
 }
 OBJECTIVES = {
     "hubert": "HuBERT: masked prediction of cluster labels, first of MFCC ({first} clusters), "
-    "then of layer {layer} of the encoder that this gave ({second} clusters), whose training went "
-    "on from its weights",
+    "then of layer {layer} of the encoder that this gave ({second} clusters; the layer by a linear "
+    "probe of train clips' shares), whose training went on from its weights",
     "wav2vec2": "wav2vec2.0: contrastive loss over quantised features, and diversity loss",
 }
 
@@ -47,6 +47,7 @@ def model_card(
     template = files("emoshare_utils").joinpath("data/model_card.md").read_text("utf-8")
     return template.format(
         name=name,
+        licence="mit" if set(corpora) <= set(LICENCES) else "other",
         objective=objective,
         languages=", ".join(sorted(set(" ".join(sources["languages"]).split()))),
         told=OBJECTIVES[objective].format(**targets),

@@ -1,6 +1,7 @@
 """Pictures of pretraining and of what its objectives keep, in the style of `figures`."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -62,7 +63,7 @@ def layers(table: pd.DataFrame, *, listeners: str) -> Figure:
     with mpl.rc_context(style(height_in=2.1)):
         figure = Figure()
         axes = figure.subplots()
-        for (encoder, rows), marker in zip(table.groupby("encoder", sort=False), MARKERS):
+        for (encoder, rows), marker in zip(table.groupby("encoder", sort=False), cycle(MARKERS)):
             name = label(encoder)
             if rows["layer"].nunique() == 1:
                 axes.axhline(rows["rho"].iloc[0], lw=0.8, ls="--", color="black", label=name)
@@ -88,7 +89,7 @@ def probes(table: pd.DataFrame, *, listeners: str) -> Figure:
     with mpl.rc_context(style(PAGE_IN * 0.7, 0.9 + 0.33 * len(targets))):
         figure = Figure()
         axes = figure.subplots()
-        for place, (encoder, marker) in enumerate(zip(encoders, MARKERS)):
+        for place, (encoder, marker) in enumerate(zip(encoders, cycle(MARKERS))):
             rows = table[table["encoder"] == encoder].set_index("target").loc[targets]
             y = np.arange(len(targets)) + 0.15 * (place - (len(encoders) - 1) / 2)
             colour = _colour(encoder)

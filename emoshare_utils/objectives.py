@@ -74,8 +74,8 @@ class Outcome(NamedTuple):
     Attributes:
         loss: a scalar to descend.
         accuracy: share of hidden frames told right.
-        use: how many clusters (HuBERT) or codebook entries (wav2vec2.0) are in use: the
-            perplexity, from 1 to all of them.
+        use: how many clusters (HuBERT, as told) or codebook entries (wav2vec2.0, the mean of the
+            quantiser's chances, both groups together) are in use in this update: the perplexity.
     """
 
     loss: Tensor

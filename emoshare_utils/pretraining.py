@@ -40,6 +40,7 @@ ROUND = 16  # frames; lengths come in multiples of it, since a CPU compiles for 
 FIT = 300_000  # frames that k-means sees
 INT16 = 32_768
 ENCODED = 16  # clips at once
+FEW = {"hubert": 3, "wav2vec2": 20}  # clusters, codebook entries: fewer in use is no good sign
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,11 @@ def listen(
     clips, sources = [], []
     for name, corpus in corpora.items():
         table = corpus.split("train")
-        heard = [audio.read_audio(corpus.root / path) for path in track(table["path"], name)]
+        paths = track([corpus.root / path for path in table["path"]], name)
+        heard = [_as_int16(audio.read_audio(path)) for path in paths]
         played = (speeds or {}).get(name, [1.0])
         for speed in played:
-            clips += [_as_int16(_at_speed(samples, speed)) for samples in heard]
+            clips += [_at_speed(samples, speed) for samples in heard]
         sources.append(
             {
                 "source": name,
@@ -136,7 +138,10 @@ def listen(
 
 def _at_speed(samples: np.ndarray, speed: float) -> np.ndarray:
     ratio = Fraction(speed).limit_denominator(50)
-    return samples if ratio == 1 else resample_poly(samples, ratio.denominator, ratio.numerator)
+    if ratio == 1:
+        return samples
+    scaled = samples.astype(np.float32) / INT16
+    return _as_int16(resample_poly(scaled, ratio.denominator, ratio.numerator))
 
 
 def _as_int16(samples: np.ndarray) -> np.ndarray:
@@ -172,10 +177,16 @@ def label_by_cepstra(
 
 
 def label_by_layer(
-    heard: Audio, file: Path, folder: Path, layer: int, clusters: int = 200, seed: int = 0
+    heard: Audio,
+    file: Path,
+    folder: Path,
+    layer: int,
+    clusters: int = 200,
+    seed: int = 0,
+    device: str = "auto",
 ) -> list[np.ndarray]:
     """HuBERT's second targets: each frame's cluster of a layer of the encoder in `folder`."""
-    encoder = load_encoder(f"{folder}@{layer}", precision="auto")
+    encoder = load_encoder(f"{folder}@{layer}", device, precision="auto")
 
     def make() -> list[np.ndarray]:
         numbers = range(len(heard.clips))
@@ -210,9 +221,10 @@ def _kept(file: Path, about: list, make: Callable[[], list[np.ndarray]]) -> list
 
 def _cluster(frames: list[np.ndarray], clusters: int, seed: int) -> list[np.ndarray]:
     """k-means over a part of the frames (L, W), and the cluster of every frame."""
-    total = sum(map(len, frames))
-    every = max(1, total // FIT)
-    sample = np.concatenate([clip[::every] for clip in frames]).astype(np.float32)
+    starts = np.cumsum([0, *map(len, frames)])
+    every = max(1, int(starts[-1]) // FIT)
+    taken = [clip[-start % every :: every] for clip, start in zip(frames, starts)]
+    sample = np.concatenate(taken).astype(np.float32)
     if len(sample) < clusters:
         raise ValueError(f"{len(sample)} frames of speech are too few for {clusters} clusters")
     means = MiniBatchKMeans(
@@ -312,16 +324,16 @@ class Learner:
         samples = torch.from_numpy(samples).to(self.device)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             outcome = self.objective(samples, hidden, labels, number / self.plan.updates)
-        if not outcome.loss.isfinite():
-            raise ValueError(
-                f"the loss of update {number + 1} is no finite number: lower learning_rate "
-                f"({self.plan.learning_rate}); what came before is kept"
-            )
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.rate(number)
         self.optimiser.zero_grad()
         outcome.loss.backward()
         length = nn.utils.clip_grad_norm_(self.objective.parameters(), self.plan.clip_gradient)
+        if not (outcome.loss.isfinite() and length.isfinite()):
+            raise ValueError(
+                f"update {number + 1}: the loss or its gradient is no finite number: set a lower "
+                f"learning rate than {self.plan.learning_rate}, and the training starts anew"
+            )
         self.optimiser.step()
         self.done = number + 1
         return (*(value.item() for value in outcome), length.item())
@@ -412,9 +424,14 @@ def draw_batches(heard: Audio, plan: Plan) -> Iterator[list[int]]:
 def cut(
     heard: Audio, labels: Sequence[np.ndarray] | None, clips: list[int], plan: Plan, number: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A piece of each clip, all as long as the shortest: samples (N, n), labels (N, L)."""
+    """A piece of each clip, as long as the shortest and at most `plan.seconds`.
+
+    Returns:
+        Samples (N, n), labels (N, L).
+    """
     frames = [n_frames(len(heard.clips[clip])) for clip in clips]
-    length = min(frames) // ROUND * ROUND
+    longest = max(ROUND, n_frames(round(plan.seconds * audio.SAMPLE_RATE)))
+    length = min(*frames, longest) // ROUND * ROUND
     rng = np.random.default_rng([plan.seed, number, 1])
     first = [int(rng.integers(0, count - length + 1)) for count in frames]
     n = audio.MIN_SAMPLES + HOP * (length - 1)
@@ -429,7 +446,7 @@ def cut(
 def signs_of_collapse(objective: str, history: pd.DataFrame) -> list[str]:
     """What in the last stretch hints that the encoder learns nothing of speech; mostly empty."""
     last, signs = history.iloc[-1], []
-    if last["use"] < 3:
+    if last["use"] < FEW[objective]:
         what = "clusters" if objective == "hubert" else "codebook entries"
         signs.append(f"only {last['use']:.1f} {what} are in use")
     if last["gradient"] < 1e-4:
@@ -443,6 +460,7 @@ def export(encoder: nn.Module, folder: Path) -> None:
     """Write the encoder in float16 as a folder that `from_pretrained` loads; its weights last."""
     half = {name: value.detach().half().cpu() for name, value in encoder.state_dict().items()}
     encoder.config.dtype = torch.float16
+    encoder.config.hidden_dropout = encoder.config.feat_proj_dropout = 0.0  # frozen from here on
     encoder.config.architectures = [type(encoder).__name__]
     with writing(folder):
         encoder.config.save_pretrained(folder)

@@ -147,8 +147,8 @@ def test_a_notebook_alone_is_the_demo():
     for notebook in notebooks:
         shared = {name: demo[name] for name in notebook.parameters if name in demo}
         assert shared == {name: notebook.parameters[name] for name in shared}, notebook.name
-        assert {"run"} < set(shared), notebook.name
-    assert set(demo["encoder"]) > {"fbank", "mfcc", "untrained", *MINIS}
+        assert "run" in shared, notebook.name
+    assert set(demo["encoder"]) > {"fbank", "untrained", *MINIS}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
