@@ -45,12 +45,14 @@ def layers_for_shares(
     Args:
         features: (n, layers, W), the mean frames of the train clips.
         shares: (n, E).
-        speakers: (n,).
+        speakers: (n,); a clip whose speaker is not known (NaN) is taken for its own.
 
     Returns:
         (layers,); the highest is the best layer, chosen without the devel split.
     """
-    folds = list(_folds(speakers))
+    speakers = pd.Series(speakers).reset_index(drop=True)
+    own = pd.Series([f"clip {i}" for i in range(len(speakers))])
+    folds = list(_folds(speakers.where(speakers.notna(), own)))
 
     def of_layer(x: np.ndarray) -> float:
         predicted = np.empty_like(shares, dtype=float)
@@ -60,6 +62,18 @@ def layers_for_shares(
         return float(np.mean([spearman(*pair) for pair in zip(shares.T, predicted.T)]))
 
     return np.array([of_layer(features[:, layer]) for layer in range(features.shape[1])])
+
+
+def can_be_probed(clips: pd.DataFrame, target: str) -> str:
+    """Why the column `target` of the clip table cannot be probed, or "" where it can."""
+    if target not in clips:
+        return "is no column of the clip table"
+    heard = clips.loc[clips["split"].isin(["train", "devel"]), target]
+    if heard.isna().any():
+        return f"is not known for {heard.isna().sum():,} of {len(heard):,} clips"
+    if heard.groupby(clips["split"]).nunique().min() < 2:
+        return "has one value in train or devel alone"
+    return ""
 
 
 def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:

@@ -79,6 +79,29 @@ def test_no_speaker_is_both_fitted_on_and_scored(clips):
     assert probes.layers_for_shares(x, shares, clips["clip_id"])[0] > 0.9
 
 
+def test_unknown_speakers_are_taken_for_as_many_as_there_are_clips(clips):
+    shares = RNG.random((len(clips), 1))
+    x = features(clips.assign(a=shares[:, 0]), "a")[:, None]
+    unknown = clips["speaker"].where(clips["speaker"] == "s00", np.nan)
+    assert probes.layers_for_shares(x, shares, unknown)[0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        ("speaker", ""),
+        ("loudness", ""),
+        ("sentence", "is no column of the clip table"),
+        ("partly", "is not known for 1 of 240 clips"),
+        ("one", "has one value in train or devel alone"),
+    ],
+)
+def test_what_cannot_be_probed(clips, column, reason):
+    clips = clips.drop(columns="sentence").assign(one="a", partly=clips["sentence"])
+    clips.loc[0, "partly"] = None
+    assert probes.can_be_probed(clips, column) == reason
+
+
 def test_loudness_is_the_level_in_db(tmp_path, table):
     clips = table(2)
     (tmp_path / "wav").mkdir()
