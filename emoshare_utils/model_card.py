@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 
-from emoshare_utils.pretraining import Audio, Plan
+from emoshare_utils.pretraining import VIEWS, Audio, Plan
 
 LICENCES = {
     "crema_d": "CREMA-D (Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244), Open Database License "
@@ -15,9 +15,10 @@ LICENCES = {
     "simulated": "speech of the eSpeak NG synthesiser, made by this package; no person spoke",
 }
 OBJECTIVES = {
-    "hubert": "HuBERT: masked prediction of cluster labels, first of MFCC ({first} clusters), "
-    "then of layer {layer} of the encoder that this gave ({second} clusters; the layer by a linear "
-    "probe of train clips' shares), whose training went on from its weights",
+    "hubert": "HuBERT: prediction of cluster labels, of hidden frames and of seen ones alike, first "
+    "those of MFCC over time ({views} views of them, {first} clusters each), then also those of "
+    "layer {layer} of the encoder that this gave ({second} clusters; the layer by a linear probe of "
+    "train clips' shares), whose training went on from its weights",
     "wav2vec2": "wav2vec2.0: contrastive loss over quantised features, and diversity loss",
 }
 
@@ -50,7 +51,7 @@ def model_card(
         licence="mit" if set(corpora) <= set(LICENCES) else "other",
         objective=objective,
         languages=", ".join(sorted(set(" ".join(sources["languages"]).split()))),
-        told=OBJECTIVES[objective].format(**targets),
+        told=OBJECTIVES[objective].format(views=len(VIEWS), **targets),
         parameters=sum(weight.numel() for weight in weights) / 1e6,
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],

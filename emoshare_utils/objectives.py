@@ -5,6 +5,7 @@ predicts the label of a cluster that the hidden frame fell into; wav2vec2.0 (Bae
 picks the hidden frame's own quantised features out of those of other hidden frames of its clip.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from transformers import (
 )
 
 CODES = 128  # width in which a frame is compared with a cluster or with quantised features
+ALPHA = 0.5  # HuBERT: weight of the hidden frames, as against those that are seen
 TEMPERATURE = 0.1  # of the cosine similarity, in both papers
 NEGATIVES = 100  # wav2vec2.0: other hidden frames that the own one is told from
 CODEBOOK = 2, 100  # wav2vec2.0: groups, and entries in each
@@ -28,7 +30,7 @@ DIVERSITY = 0.1  # wav2vec2.0: weight of the diversity loss
 
 @dataclass(frozen=True)
 class Size:
-    """The network that both objectives train; the defaults have 3.1 M parameters.
+    """The network that both objectives train; the defaults have 3.7 M parameters.
 
     Attributes:
         conv: channels of the seven convolutions, whose kernels and strides are the paper's
@@ -39,11 +41,11 @@ class Size:
         positions: frames that the positional convolution sees, in `groups`.
     """
 
-    conv: tuple[int, ...] = (32, 64, 128, 128, 128, 128, 192)
-    width: int = 192
-    layers: int = 6
+    conv: tuple[int, ...] = (96, 96, 96, 96, 96, 96, 256)
+    width: int = 256
+    layers: int = 4
     heads: int = 4
-    feed_forward: int = 768
+    feed_forward: int = 1024
     positions: int = 64
     groups: int = 16
 
@@ -84,35 +86,52 @@ class Outcome(NamedTuple):
 
 
 class Hubert(nn.Module):
-    """Masked prediction of cluster labels.
+    """Masked prediction of cluster labels, of several clusterings side by side.
 
     Args:
         size: of the encoder.
-        clusters: how many labels there are.
+        clusters: how many labels each clustering has.
     """
 
-    def __init__(self, size: Size, clusters: int, dropout: float = 0.0) -> None:
+    def __init__(self, size: Size, clusters: Sequence[int], dropout: float = 0.0) -> None:
         super().__init__()
         config = HubertConfig(**size.settings(dropout), attn_implementation="eager")
         self.encoder = HubertModel(config)
-        self.project = nn.Linear(size.width, CODES)
-        self.codes = nn.Parameter(torch.randn(clusters, CODES))
+        self.project = nn.ModuleList(nn.Linear(size.width, CODES) for _ in clusters)
+        self.codes = nn.ParameterList(torch.randn(count, CODES) for count in clusters)
         quicken(self.encoder)
 
     def forward(self, samples: Tensor, hidden: Tensor, labels: Tensor, progress: float) -> Outcome:
-        """Samples (N, n), hidden frames (N, L) bool, their labels (N, L) int64 -> the outcome.
+        """Samples (N, n), hidden frames (N, L) bool, labels (N, L, G) int64 -> the outcome.
 
-        The chance of cluster c at a hidden frame o is softmax_c(cos(A o, e_c) / .1), Eq. 3 of
-        the HuBERT paper; the loss is its cross-entropy over the hidden frames.
+        Loss, accuracy and use are means over the G clusterings.
         """
         frames = self.encoder(samples, mask_time_indices=hidden).last_hidden_state  # (N, L, W)
-        frames, labels = self.project(frames[hidden]), labels[hidden]  # (hidden, CODES)
-        logits = cosine(frames, self.codes) / TEMPERATURE  # (hidden, clusters)
-        told = logits.argmax(-1)
-        used = torch.bincount(told, minlength=len(self.codes)) / len(told)
-        return Outcome(
-            F.cross_entropy(logits, labels), (told == labels).float().mean(), perplexity(used)
-        )
+        clusterings = zip(self.project, self.codes, labels.unbind(-1), strict=True)
+        outcomes = [
+            tell(project(frames), codes, label, hidden) for project, codes, label in clusterings
+        ]
+        return Outcome(*(torch.stack(values).mean() for values in zip(*outcomes)))
+
+
+def tell(frames: Tensor, codes: Tensor, labels: Tensor, hidden: Tensor) -> Outcome:
+    """What one clustering says of the projected frames (N, L, CODES) and their labels (N, L).
+
+    The chance of cluster c at a frame o is softmax_c(cos(A o, e_c) / .1), Eq. 3 of the HuBERT
+    paper; the loss is alpha times the cross-entropy over the hidden frames plus 1 - alpha times
+    that over the others (Section II-B). Accuracy and use are those of the hidden frames.
+    """
+    logits = cosine(frames, codes) / TEMPERATURE  # (N, L, clusters)
+    surprise = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")  # (N, L)
+    of_hidden = (surprise * hidden).sum() / hidden.sum()
+    of_others = (surprise * ~hidden).sum() / (~hidden).sum().clamp(min=1)
+    told = logits[hidden].argmax(-1)
+    used = torch.bincount(told, minlength=len(codes)) / len(told)
+    return Outcome(
+        ALPHA * of_hidden + (1 - ALPHA) * of_others,
+        (told == labels[hidden]).float().mean(),
+        perplexity(used),
+    )
 
 
 class Wav2Vec2(nn.Module):

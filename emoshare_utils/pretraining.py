@@ -7,22 +7,23 @@ that starts from a checkpoint does what an uninterrupted one would have done.
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save
+from scipy.ndimage import correlate1d
 from scipy.signal import resample_poly
 from sklearn.cluster import MiniBatchKMeans
 from torch import nn
-from torchaudio.functional import compute_deltas
 from transformers import Wav2Vec2FeatureExtractor
 
 from emoshare_utils import audio
@@ -35,7 +36,6 @@ from emoshare_utils.progress import track
 from emoshare_utils.speech_encoder import normalised
 from emoshare_utils.store import atomic, writing
 
-CEPSTRA = 13  # with their first and second differences over time: the HuBERT paper's 39
 ROUND = 16  # frames; lengths come in multiples of it, since a CPU compiles for each
 FIT = 300_000  # frames that k-means sees
 INT16 = 32_768
@@ -73,6 +73,32 @@ class Plan:
         warm = max(1, round(self.warmup * self.updates))
         rising, falling = (update + 1) / warm, (self.updates - update) / (self.updates - warm + 1)
         return self.learning_rate * min(rising, falling, 1.0)
+
+
+class View(NamedTuple):
+    """What one clustering sees of a frame: how some of the MFCC run over time around it.
+
+    Attributes:
+        coefficients: the first, and the one after the last.
+        frames: how many of 20 ms, an odd number.
+        terms: of the cosine transform over these frames: the mean, the slope, the curvature, ...
+    """
+
+    coefficients: tuple[int, int]
+    frames: int
+    terms: int
+
+
+# The first is the usual 13 MFCC with their first and second differences, over .22 s. The others
+# see longer, or finer, or the fine structure of the spectrum, where pitch shows.
+VIEWS = (
+    View((0, 13), 11, 3),
+    View((0, 13), 25, 4),
+    View((0, 5), 25, 6),
+    View((0, 2), 25, 8),
+    View((0, 13), 51, 6),
+    View((13, 40), 11, 3),
+)
 
 
 @dataclass(frozen=True)
@@ -154,26 +180,40 @@ def n_frames(n_samples: int) -> int:
 
 
 def cepstra(samples: np.ndarray) -> np.ndarray:
-    """13 MFCC and their first and second differences for each of an encoder's frames, (L, 39)."""
-    coefficients = Mfcc()(torch.from_numpy(samples)).T[:CEPSTRA]  # every 10 ms
-    first = compute_deltas(coefficients)
-    frames = torch.cat([coefficients, first, compute_deltas(first)]).T
-    return frames[1::2][: n_frames(len(samples))].numpy()  # around the middle of a frame's 25 ms
+    """40 MFCC for each of an encoder's frames, (L, 40), around the middle of its 25 ms."""
+    every_10_ms = Mfcc()(torch.from_numpy(samples))
+    return every_10_ms[1::2][: n_frames(len(samples))].numpy()
+
+
+def course(coefficients: np.ndarray, view: View) -> np.ndarray:
+    """The MFCC (L, 40) around each frame as `view` sees them, (L, coefficients x terms).
+
+    Term k of a coefficient x at frame t is the mean over the n frames t + i around it of
+    x(t + i) cos(pi k (i + n / 2) / n), i from -(n - 1) / 2. Ends are held.
+    """
+    seen = coefficients[:, slice(*view.coefficients)]
+    phase = np.pi * (np.arange(view.frames) + 0.5) / view.frames
+    waves = np.cos(np.outer(np.arange(view.terms), phase)) / view.frames
+    return np.concatenate([correlate1d(seen, wave, 0, mode="nearest") for wave in waves], axis=1)
 
 
 def label_by_cepstra(
-    heard: Audio, file: Path, clusters: int = 100, seed: int = 0
+    heard: Audio, file: Path, clusters: int = 500, seed: int = 0
 ) -> list[np.ndarray]:
-    """HuBERT's first targets: each frame's cluster of MFCC, (L,) int16 for every clip.
+    """HuBERT's first targets: each frame's cluster in every one of `VIEWS`, (L, 6) int16 a clip.
 
     They are kept in `file`, from which they are read where it holds those of the same arguments.
     """
 
     def make() -> list[np.ndarray]:
         numbers = track(range(len(heard.clips)), "MFCC")
-        return _cluster([cepstra(heard.samples(clip)) for clip in numbers], clusters, seed)
+        clips = [cepstra(heard.samples(clip)) for clip in numbers]
+        views = track(VIEWS, "k-means", unit="views")
+        return side_by_side(
+            _cluster([course(clip, view) for clip in clips], clusters, seed) for view in views
+        )
 
-    return _kept(file, [checksum(heard.clips), clusters, seed], make)
+    return _kept(file, [checksum(heard.clips), VIEWS, clusters, seed], make)
 
 
 def label_by_layer(
@@ -181,11 +221,15 @@ def label_by_layer(
     file: Path,
     folder: Path,
     layer: int,
-    clusters: int = 200,
+    clusters: int = 500,
     seed: int = 0,
     device: str = "auto",
 ) -> list[np.ndarray]:
-    """HuBERT's second targets: each frame's cluster of a layer of the encoder in `folder`."""
+    """HuBERT's second targets: each frame's cluster of a layer of the encoder in `folder`.
+
+    Returns:
+        (L, 1) int16 for every clip; kept in `file` as those of `label_by_cepstra` are.
+    """
     encoder = load_encoder(f"{folder}@{layer}", device, precision="auto")
 
     def make() -> list[np.ndarray]:
@@ -195,10 +239,15 @@ def label_by_layer(
         for batch in track(batches, f"layer {layer}", unit=f"batches of {ENCODED} clips"):
             encoded = encoder.encode([heard.samples(clip) for clip in batch])
             frames += [clip.astype(np.float16) for clip in encoded]
-        return _cluster(frames, clusters, seed)
+        return side_by_side([_cluster(frames, clusters, seed)])
 
     about = [checksum(heard.clips), encoder.settings["revision"], layer, clusters, seed]
     return _kept(file, about, make)
+
+
+def side_by_side(clusterings: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
+    """Labels of the same clips, (L,) or (L, G) each, as the columns of one array a clip."""
+    return [np.column_stack(labels) for labels in zip(*clusterings, strict=True)]
 
 
 def _kept(file: Path, about: list, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
@@ -220,17 +269,21 @@ def _kept(file: Path, about: list, make: Callable[[], list[np.ndarray]]) -> list
 
 
 def _cluster(frames: list[np.ndarray], clusters: int, seed: int) -> list[np.ndarray]:
-    """k-means over a part of the frames (L, W), and the cluster of every frame."""
+    """k-means over a part of the frames (L, W), and the cluster of every frame.
+
+    Every dimension has the same weight: it is divided by its standard deviation.
+    """
     starts = np.cumsum([0, *map(len, frames)])
     every = max(1, int(starts[-1]) // FIT)
     taken = [clip[-start % every :: every] for clip, start in zip(frames, starts)]
     sample = np.concatenate(taken).astype(np.float32)
     if len(sample) < clusters:
         raise ValueError(f"{len(sample)} frames of speech are too few for {clusters} clusters")
+    scale = np.maximum(sample.std(0), 1e-6)
     means = MiniBatchKMeans(
-        clusters, batch_size=10_000, n_init=5, random_state=seed, reassignment_ratio=0.0
-    ).fit(sample)
-    return [means.predict(clip.astype(np.float32)).astype(np.int16) for clip in frames]
+        clusters, batch_size=10_000, n_init=2, random_state=seed, reassignment_ratio=0.0
+    ).fit(sample / scale)
+    return [means.predict(clip.astype(np.float32) / scale).astype(np.int16) for clip in frames]
 
 
 def pretrain(
@@ -247,7 +300,7 @@ def pretrain(
     """Pretrain an encoder, or go on where the last call was interrupted, and export it.
 
     Args:
-        objective: "hubert", which needs `labels` (one (L,) array a clip), or "wav2vec2".
+        objective: "hubert", which needs `labels` (one (L, G) array a clip), or "wav2vec2".
         start: an encoder's folder, whose weights to start from; None: by chance.
         folder: what is made goes here: `checkpoint.pt` after `every` updates, and in the end the
             encoder, which `load_encoder` loads by this folder's name.
@@ -274,7 +327,9 @@ def pretrain(
         "start": start and start.name,
     }
     torch.manual_seed(plan.seed)
-    parts = {} if labels is None else {"clusters": 1 + int(max(clip.max() for clip in labels))}
+    parts = {}
+    if labels is not None:
+        parts["clusters"] = [1 + int(k) for k in np.max([clip.max(0) for clip in labels], axis=0)]
     learner = Learner(
         about, OBJECTIVES[objective](size, **parts, dropout=plan.dropout), plan, device
     )
@@ -315,7 +370,7 @@ class Learner:
     def update(
         self, number: int, samples: np.ndarray, labels: np.ndarray | None
     ) -> tuple[float, ...]:
-        """One step on samples (N, n) and labels (N, L): loss, accuracy, use, gradient's length."""
+        """A step on samples (N, n), labels (N, L, G): loss, accuracy, use, gradient's length."""
         seed_update(self.plan.seed, number)
         hidden = draw_mask(
             len(samples), n_frames(samples.shape[1]), self.plan.hidden, self.plan.span

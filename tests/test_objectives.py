@@ -24,7 +24,7 @@ def hidden():
 
 
 def test_both_objectives_train_the_same_network():
-    hubert, wav2vec2 = Hubert(Size(), 100).encoder, Wav2Vec2(Size()).encoder
+    hubert, wav2vec2 = Hubert(Size(), [100]).encoder, Wav2Vec2(Size()).encoder
     shapes = [{k: v.shape for k, v in e.state_dict().items()} for e in (hubert, wav2vec2)]
     assert shapes[0] == shapes[1]
     assert 2e6 < sum(weight.numel() for weight in hubert.parameters()) < 5e6
@@ -34,7 +34,7 @@ def test_the_front_end_is_transformers(samples):
     torch.manual_seed(0)
     plain = HubertModel(HubertConfig(**TINY.settings())).eval()
     torch.manual_seed(0)
-    quick = Hubert(TINY, 5).encoder.eval()
+    quick = Hubert(TINY, [5]).encoder.eval()
     names = set(plain.state_dict())
     assert names == set(quick.state_dict())
     quick.load_state_dict(plain.state_dict())
@@ -94,26 +94,35 @@ def test_the_contrastive_loss_is_transformers(samples, hidden, progress):
         torch.testing.assert_close(weight.grad, expected[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_hubert_is_the_cross_entropy_of_hidden_frames_alone(samples, hidden):
+def test_hubert_is_the_cross_entropy_of_every_clustering(samples, hidden):
     torch.manual_seed(0)
-    objective = Hubert(TINY, 7).train()
-    labels = torch.randint(0, 7, hidden.shape)
+    objective = Hubert(TINY, [7, 4]).train()
+    labels = torch.stack([torch.randint(0, count, hidden.shape) for count in (7, 4)], dim=-1)
     found = objective(samples, hidden, labels, 0.5)
     frames = objective.encoder(samples, mask_time_indices=hidden).last_hidden_state
-    frames = objective.project(frames)
-    cosine = torch.cosine_similarity(frames[:, :, None], objective.codes, dim=-1)
-    picked = cosine.div(objectives.TEMPERATURE).log_softmax(-1).gather(2, labels[..., None])
-    assert found.loss.item() == pytest.approx(-picked[..., 0][hidden].mean().item(), rel=1e-4)
-    told = (cosine.argmax(-1) == labels)[hidden].float().mean()
-    assert found.accuracy.item() == pytest.approx(told.item())
-    other = torch.where(hidden, labels, (labels + 1) % 7)  # what is not hidden is not asked
-    assert objective(samples, hidden, other, 0.5).loss.item() == pytest.approx(found.loss.item())
+    losses, told = [], []
+    for own, project, codes in zip(labels.unbind(-1), objective.project, objective.codes):
+        cosine = torch.cosine_similarity(project(frames)[:, :, None], codes, dim=-1)
+        picked = -cosine.div(objectives.TEMPERATURE).log_softmax(-1).gather(2, own[..., None])
+        picked = picked[..., 0]
+        alpha = objectives.ALPHA
+        losses.append(alpha * picked[hidden].mean() + (1 - alpha) * picked[~hidden].mean())
+        told.append((cosine.argmax(-1) == own)[hidden].float().mean())
+    assert found.loss.item() == pytest.approx(sum(losses).item() / 2, rel=1e-4)
+    assert found.accuracy.item() == pytest.approx(sum(told).item() / 2)
+
+
+def test_all_hidden_is_a_loss_too(samples, hidden):
+    torch.manual_seed(0)
+    objective = Hubert(TINY, [7]).train()
+    labels = torch.zeros(*hidden.shape, 1, dtype=torch.long)
+    assert objective(samples, torch.ones_like(hidden), labels, 0.5).loss.isfinite()
 
 
 def test_what_is_hidden_is_not_seen(samples, hidden):
     """The transformer gets one and the same vector for every hidden frame."""
     torch.manual_seed(0)
-    encoder = Hubert(TINY, 7).encoder.eval()
+    encoder = Hubert(TINY, [7]).encoder.eval()
     inside = torch.zeros_like(hidden)
     inside[:, 10:20] = True
     changed = samples.clone()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 import torch
 import transformers
 
@@ -76,19 +77,34 @@ def test_no_speech_is_refused(corpus):
 
 def test_a_label_for_every_frame_of_the_encoder(heard, labels):
     for clip, own in enumerate(labels):
-        assert len(own) == pretraining.n_frames(len(heard.clips[clip]))
-        assert pretraining.cepstra(heard.samples(clip)).shape == (len(own), 39)
-    assert set(np.concatenate(labels)) == set(range(8))
+        length = pretraining.n_frames(len(heard.clips[clip]))
+        assert own.shape == (length, len(pretraining.VIEWS)) and own.dtype == np.int16
+        assert pretraining.cepstra(heard.samples(clip)).shape == (length, 40)
+    for view in np.concatenate(labels).T:
+        assert set(view) == set(range(8))
 
 
 def test_cepstra_hear_what_the_frame_hears():
-    """A click moves the cepstra of the frames whose 25 ms hold it, and of differences around."""
+    """A click moves the cepstra of the frames whose 25 ms hold it."""
     silent = np.zeros(16_000, np.float32)
     click = silent.copy()
     click[320 * 20 + 200] = 1.0  # the middle of frame 20
-    moved = np.abs(pretraining.cepstra(click) - pretraining.cepstra(silent))[:, :13].max(1)
+    moved = np.abs(pretraining.cepstra(click) - pretraining.cepstra(silent)).max(1)
     assert moved.argmax() == 20
     assert set(np.flatnonzero(moved > 1e-3)) <= {19, 20, 21}
+
+
+@pytest.mark.parametrize("view", pretraining.VIEWS)
+def test_a_view_is_the_cosine_transform_over_time(view):
+    x = np.random.default_rng(0).normal(size=(90, 40))
+    (first, end), n = view.coefficients, view.frames
+    found = pretraining.course(x, view)
+    assert found.shape == (90, (end - first) * view.terms)
+    held = np.pad(x, ((n, n), (0, 0)), mode="edge")
+    for at in (0, 40, 89):
+        around = held[n + at - n // 2 :][:n, first:end]
+        expected = scipy.fft.dct(around, axis=0)[: view.terms] / (2 * n)
+        np.testing.assert_allclose(found[at], expected.ravel(), atol=1e-12)
 
 
 def test_labels_are_read_where_they_are_those_of_the_arguments(heard, labels, tmp_path, capsys):
@@ -107,12 +123,20 @@ def test_labels_are_read_where_they_are_those_of_the_arguments(heard, labels, tm
 def test_second_targets_are_clusters_of_the_layer(heard, labels, tmp_path):
     pretraining.pretrain("hubert", heard, tmp_path / "first", PLAN, TINY, labels=labels)
     second = pretraining.label_by_layer(heard, tmp_path / "2.npz", tmp_path / "first", 1, 6)
-    assert [len(clip) for clip in second] == [len(clip) for clip in labels]
+    assert [clip.shape for clip in second] == [(len(clip), 1) for clip in labels]
     frames = load_encoder(f"{tmp_path / 'first'}@1").frames(heard.samples(0))
-    means = np.stack([frames[second[0] == label].mean(0) for label in set(second[0])])
-    far = np.linalg.norm(frames[:, None] - means, axis=-1)
-    nearest = np.array(sorted(set(second[0])))[far.argmin(1)]
-    assert (nearest == second[0]).mean() > 0.8  # means of one clip stand for those of all
+    own = second[0][:, 0]
+    means = np.stack([frames[own == label].mean(0) for label in sorted(set(own))])
+    far = np.linalg.norm((frames[:, None] - means) / frames.std(0), axis=-1)
+    nearest = np.array(sorted(set(own)))[far.argmin(1)]
+    assert (nearest == own).mean() > 0.8  # means of one clip stand for those of all
+
+
+def test_labels_side_by_side(labels):
+    more = [np.arange(len(clip)) for clip in labels]
+    for clip, own, both in zip(labels, more, pretraining.side_by_side([labels, more])):
+        np.testing.assert_array_equal(both[:, :-1], clip)
+        np.testing.assert_array_equal(both[:, -1], own)
 
 
 def test_too_few_frames_for_the_clusters(heard, tmp_path):
