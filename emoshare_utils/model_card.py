@@ -15,10 +15,10 @@ LICENCES = {
     "simulated": "speech of the eSpeak NG synthesiser, made by this package; no person spoke",
 }
 OBJECTIVES = {
-    "hubert": "HuBERT: prediction of cluster labels, of hidden frames and of seen ones alike, first "
-    "those of MFCC over time ({views} views of them, {first} clusters each), then also those of "
-    "layer {layer} of the encoder that this gave ({second} clusters; the layer by a linear probe of "
-    "train clips' shares), whose training went on from its weights",
+    "hubert": "HuBERT: prediction of cluster labels, of hidden frames and of seen ones alike, "
+    "first those of MFCC over time ({views} views of them, {first} clusters each), then also those "
+    "of layer {layer} of the encoder that this gave ({second} clusters; the layer by a linear "
+    "probe of train clips' shares), whose training went on from its weights",
     "wav2vec2": "wav2vec2.0: contrastive loss over quantised features, and diversity loss",
 }
 

@@ -40,6 +40,14 @@ ROUND = 16  # frames; lengths come in multiples of it, since a CPU compiles for 
 FIT = 300_000  # frames that k-means sees
 INT16 = 32_768
 ENCODED = 16  # clips at once
+MADE = (
+    "checkpoint.pt",
+    "config.json",
+    "history.csv",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "README.md",
+)
 FEW = {"hubert": 3, "wav2vec2": 20}  # clusters, codebook entries: fewer in use is no good sign
 
 
@@ -437,12 +445,22 @@ class Learner:
             print(f"{file} is damaged ({cause}): this encoder starts from its first update")
             return
         if state["about"] != json.dumps(self.about):
-            print(f"{file} is of other settings: this encoder starts from its first update")
+            aside = _set_aside(folder)
+            print(f"{file} was of other settings: it is now in {aside}, and this encoder starts")
             return
         self.objective.load_state_dict(state["objective"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.done, self.history = state["done"], state["history"]
         print(f"{folder.name}: goes on after update {self.done}", flush=True)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move an encoder of other settings, which may have taken a night, out of the way."""
+    aside = folder / f"earlier-{1 + sum(1 for _ in folder.glob('earlier-*'))}"
+    aside.mkdir()
+    for file in [file for file in folder.iterdir() if file.name in MADE]:
+        file.replace(aside / file.name)
+    return aside
 
 
 def checksum(arrays: Sequence[np.ndarray]) -> int:

@@ -256,7 +256,10 @@ def test_a_finished_pretraining_is_read(heard, tmp_path, capsys):
     pd.testing.assert_frame_equal(first, again)
     assert (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns == model
     pretraining.pretrain("wav2vec2", heard, tmp_path / "a", replace(PLAN, seed=1), TINY)
-    assert "is of other settings" in capsys.readouterr().out
+    assert "checkpoint.pt was of other settings" in capsys.readouterr().out
+    earlier = tmp_path / "a" / "earlier-1"
+    assert (earlier / "model.safetensors").stat().st_mtime_ns == model  # a night's work is kept
+    assert load_encoder(str(earlier)).width == 32 and (earlier / "checkpoint.pt").is_file()
     checkpoint = tmp_path / "a" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
