@@ -78,10 +78,10 @@ def layers(table: pd.DataFrame, *, listeners: str) -> Figure:
 
 
 def probes(table: pd.DataFrame, *, listeners: str) -> Figure:
-    """What a linear probe tells of each target, a dot an encoder, a tick at chance.
+    """What a linear probe tells of each target: a dot and interval an encoder, a tick at chance.
 
     Args:
-        table: encoder, target, measure, score, chance, as `probes.probe` makes them.
+        table: encoder, target, measure, score, ci_low, ci_high, chance, as `probes.probe` has it.
         listeners: who rated, for the picture.
     """
     targets = list(table["target"].unique())
@@ -94,6 +94,7 @@ def probes(table: pd.DataFrame, *, listeners: str) -> Figure:
             y = np.arange(len(targets)) + 0.15 * (place - (len(encoders) - 1) / 2)
             colour = _colour(encoder)
             axes.plot(rows["score"], y, marker, ms=3.5, color=colour, label=label(encoder))
+            axes.hlines(y, rows["ci_low"], rows["ci_high"], lw=0.7, color=colour)
         chance = table.drop_duplicates("target").set_index("target").loc[targets, "chance"]
         axes.plot(chance, range(len(targets)), "|", ms=14, color="black", label="chance")
         measures = table.drop_duplicates("target").set_index("target")["measure"]

@@ -5,7 +5,7 @@ name (one column a name, the highest wins), scored by the share of clips told ri
 is chosen by leaving one clip out; features are standardised on the clips a probe is fitted on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from emoshare_utils.store import FeatureStore
 
 PENALTIES = np.logspace(0, 5, 11)
 FOLDS = 5
+RESAMPLES = 1000
 SPEAKER = "speaker"
 
 
@@ -50,9 +51,7 @@ def layers_for_shares(
     Returns:
         (layers,); the highest is the best layer, chosen without the devel split.
     """
-    speakers = pd.Series(speakers).reset_index(drop=True)
-    own = pd.Series([f"clip {i}" for i in range(len(speakers))])
-    folds = list(_folds(speakers.where(speakers.notna(), own)))
+    folds = list(_folds(_own_speakers(pd.DataFrame({"speaker": speakers}))))
 
     def of_layer(x: np.ndarray) -> float:
         predicted = np.empty_like(shares, dtype=float)
@@ -89,8 +88,9 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
             else is a number.
 
     Returns:
-        One row a target: target, measure ("accuracy" or "rho"), score, and chance (the share of
-        the most frequent name; 0 for rho).
+        One row a target: target, measure ("accuracy" or "rho"), score, its 95 % interval over
+        resamples of the devel speakers (ci_low, ci_high; of the clips where it is the speaker
+        that is asked for), and chance (the share of the most frequent name; 0 for rho).
     """
     train, devel = (np.flatnonzero(clips["split"] == split) for split in ("train", "devel"))
     rows = []
@@ -102,21 +102,53 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
             within = clips.iloc[devel]
             groups = within["sentence" if "sentence" in within else "clip_id"]
             folds = [(devel[fitted], devel[scored]) for fitted, scored in _folds(groups)]
-        scores = [_score(features, values, named, *fold) for fold in folds]
-        chance = pd.Series(values[devel]).value_counts(normalize=True).max() if named else 0.0
-        rows.append((target, "accuracy" if named else "rho", np.mean(scores), chance))
-    return pd.DataFrame(rows, columns=["target", "measure", "score", "chance"])
+        predicted = np.empty(len(clips), dtype=values.dtype if named else float)
+        for fitted, scored in folds:
+            predicted[scored] = _predicted(features, values, named, fitted, scored)
+        score = _hits if named else spearman
+        truth, told = values[devel], predicted[devel]
+        units = np.arange(len(devel)) if target == SPEAKER else _own_speakers(clips.iloc[devel])
+        low, high = _interval(score, truth, told, units)
+        chance = pd.Series(truth).value_counts(normalize=True).max() if named else 0.0
+        measure = "accuracy" if named else "rho"
+        rows.append((target, measure, score(truth, told), low, high, chance))
+    return pd.DataFrame(rows, columns=["target", "measure", "score", "ci_low", "ci_high", "chance"])
 
 
-def _score(
+def _predicted(
     features: np.ndarray, values: np.ndarray, named: bool, fitted: np.ndarray, scored: np.ndarray
-) -> float:
+) -> np.ndarray:
     model = _classification() if named else _regression()
     values = values if named else values.astype(float)
-    predicted = model.fit(features[fitted], values[fitted]).predict(features[scored])
-    if named:
-        return float(np.mean(predicted == values[scored]))
-    return spearman(values[scored], predicted)
+    return model.fit(features[fitted], values[fitted]).predict(features[scored])
+
+
+def _hits(truth: np.ndarray, told: np.ndarray) -> float:
+    return float(np.mean(truth == told))
+
+
+def _interval(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    truth: np.ndarray,
+    told: np.ndarray,
+    units: np.ndarray,
+) -> np.ndarray:
+    """The percentile interval of a score over resamples of the units that clips belong to."""
+    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(len(members), size=len(members))
+        clips = np.concatenate([members[unit] for unit in drawn])
+        scores.append(score(truth[clips], told[clips]))
+    return np.nanpercentile(scores, [2.5, 97.5])
+
+
+def _own_speakers(clips: pd.DataFrame) -> np.ndarray:
+    """The speaker of each clip; one of its own where that is not known."""
+    own = [f"clip {number}" for number in range(len(clips))]
+    known = clips["speaker"].notna()
+    return np.where(known, clips["speaker"].astype(object), own).astype(str)
 
 
 def _folds(groups: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

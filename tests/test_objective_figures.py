@@ -58,6 +58,7 @@ def test_layers_are_drawn_and_a_feature_set_without_them_is_a_line():
 def test_probes_are_drawn_with_chance(tmp_path):
     rows = [
         {"encoder": name, "target": target, "measure": measure, "score": score, "chance": chance}
+        | {"ci_low": score - 0.1, "ci_high": score + 0.2}
         for name, score in (("hubert-mini", 0.6), ("fbank", 0.4))
         for target, measure, chance in (("speaker", "accuracy", 0.1), ("loudness", "rho", 0.0))
     ]
@@ -65,6 +66,9 @@ def test_probes_are_drawn_with_chance(tmp_path):
     hubert, fbank, chance = figure.axes[0].lines
     assert set(hubert.get_xdata()) == {0.6} and set(fbank.get_xdata()) == {0.4}
     assert list(np.asarray(chance.get_xdata())) == [0.1, 0.0]
+    for lines, score in zip(figure.axes[0].collections, (0.6, 0.4), strict=True):
+        for line in lines.get_segments():
+            np.testing.assert_allclose(line[:, 0], [score - 0.1, score + 0.2])
     assert "speaker (accuracy)" in texts(figure) and "loudness (ρ)" in texts(figure)
     figures.save(figure, tmp_path, "probes", pd.DataFrame(rows))
     first = (tmp_path / "probes.png").read_bytes()

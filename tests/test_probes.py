@@ -53,6 +53,16 @@ def test_what_is_there_is_found_and_what_is_not_is_at_chance(clips):
     assert chance["loudness"] == 0
 
 
+def test_intervals_hold_the_score_and_are_those_of_the_speakers(clips):
+    half = features(clips, "loudness", noise=3.0)
+    few = probes.probe(half, clips, ["loudness", "speaker", "sentence"])
+    assert (few["ci_low"] <= few["score"]).all() and (few["score"] <= few["ci_high"]).all()
+    assert (few["ci_high"] - few["ci_low"])[:2].min() > 0.02
+    (one,) = probes.probe(half, clips, ["loudness"]).itertuples()
+    (many,) = probes.probe(half, clips.assign(speaker=np.nan), ["loudness"]).itertuples()
+    assert one.score == many.score and (one.ci_low, one.ci_high) != (many.ci_low, many.ci_high)
+
+
 def test_speakers_are_told_apart_across_sentences(clips):
     """What marks a speaker in one sentence only cannot be used in another."""
     both = clips.assign(pair=clips["speaker"] + clips["sentence"])
