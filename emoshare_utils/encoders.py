@@ -19,11 +19,11 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, HubertConfig
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, HubertConfig, HubertModel
 
 from emoshare_utils import acoustic, audio
 from emoshare_utils.device import choose_device, choose_precision, one_thread
-from emoshare_utils.objectives import Size
+from emoshare_utils.objectives import Size, start_as_filters
 from emoshare_utils.paths import home
 from emoshare_utils.speech_encoder import SpeechEncoder, normalised, supports
 
@@ -55,7 +55,7 @@ PAPER_ENCODERS = {
 
 MINI = Path(__file__).parent / "mini"  # pretrained by notebook 07, one folder each
 MINIS = ("hubert-mini", "wav2vec2-mini")
-UNTRAINED = "untrained"  # the network of both, weights by chance
+UNTRAINED = "untrained"  # the network of both before its first update
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str
     if name == UNTRAINED:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = AutoModel.from_config(HubertConfig(**Size().settings()))
+            model = start_as_filters(HubertModel(HubertConfig(**Size().settings())))
         return model, normalise is not False, "seed 0"
 
     folder = MINI / name if name in MINIS else home() / Path(name).expanduser()

@@ -16,9 +16,9 @@ LICENCES = {
 }
 OBJECTIVES = {
     "hubert": "HuBERT: prediction of cluster labels, of hidden frames and of seen ones alike, "
-    "first those of MFCC over time ({views} views of them, {first} clusters each), then also those "
-    "of layer {layer} of the encoder that this gave ({second} clusters; the layer by a linear "
-    "probe of train clips' shares), whose training went on from its weights",
+    "first those of MFCC, pitch and level over time ({views} views, {first} clusters each), then "
+    "also those of layer {layer} of the encoder that this gave ({second} clusters; the layer by a "
+    "linear probe of train clips' shares), whose training went on from its weights",
     "wav2vec2": "wav2vec2.0: contrastive loss over quantised features, and diversity loss",
 }
 
@@ -53,6 +53,8 @@ def model_card(
         languages=", ".join(sorted(set(" ".join(sources["languages"]).split()))),
         told=OBJECTIVES[objective].format(views=len(VIEWS), **targets),
         parameters=sum(weight.numel() for weight in weights) / 1e6,
+        convolutions=len(config["conv_dim"]),
+        kernel=config["conv_kernel"][0],
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],
         updates=history.groupby("iteration")["update"].max().sum(),

@@ -5,6 +5,7 @@ predicts the label of a cluster that the hidden frame fell into; wav2vec2.0 (Bae
 picks the hidden frame's own quantised features out of those of other hidden frames of its clip.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from transformers import (
     Wav2Vec2ForPreTraining,
 )
 
+from emoshare_utils.audio import SAMPLE_RATE
+
 CODES = 128  # width in which a frame is compared with a cluster or with quantised features
 ALPHA = 0.5  # HuBERT: weight of the hidden frames, as against those that are seen
 TEMPERATURE = 0.1  # of the cosine similarity, in both papers
@@ -26,33 +29,41 @@ NEGATIVES = 100  # wav2vec2.0: other hidden frames that the own one is told from
 CODEBOOK = 2, 100  # wav2vec2.0: groups, and entries in each
 GUMBEL = 2.0, 0.5  # wav2vec2.0: temperature of the quantiser, first and last
 DIVERSITY = 0.1  # wav2vec2.0: weight of the diversity loss
+BANDS = 60, 7600  # Hz; lowest and highest filter of the front end
 
 
 @dataclass(frozen=True)
 class Size:
-    """The network that both objectives train; the defaults have 3.7 M parameters.
+    """The network that both objectives train; the defaults have 4.7 M parameters.
 
     Attributes:
-        conv: channels of the seven convolutions, whose kernels and strides are the paper's
-            encoders' (400 samples a frame, one every 320).
+        conv: channels of each convolution of the front end, the first a multiple of 4.
+        kernels, strides: theirs; together 400 samples a frame, one every 320, as in the paper's
+            encoders, whose seven convolutions take many hours of speech to become filters. Here
+            one convolution spans a frame and starts as filters (`start_as_filters`).
         width: W, the size of a frame.
         layers: of the transformer, LayerNorm before each part, as in the large HuBERT.
         heads, feed_forward: of each layer.
         positions: frames that the positional convolution sees, in `groups`.
     """
 
-    conv: tuple[int, ...] = (96, 96, 96, 96, 96, 96, 256)
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    feed_forward: int = 1024
+    conv: tuple[int, ...] = (512, 256)
+    kernels: tuple[int, ...] = (400, 1)
+    strides: tuple[int, ...] = (320, 1)
+    width: int = 448
+    layers: int = 3
+    heads: int = 7
+    feed_forward: int = 512
     positions: int = 64
-    groups: int = 16
+    groups: int = 32
 
     def settings(self, dropout: float = 0.0) -> dict:
         """What a transformers configuration of this size says."""
         return {
             "conv_dim": tuple(self.conv),
+            "conv_kernel": tuple(self.kernels),
+            "conv_stride": tuple(self.strides),
+            "num_feat_extract_layers": len(self.conv),
             "hidden_size": self.width,
             "num_hidden_layers": self.layers,
             "num_attention_heads": self.heads,
@@ -96,7 +107,7 @@ class Hubert(nn.Module):
     def __init__(self, size: Size, clusters: Sequence[int], dropout: float = 0.0) -> None:
         super().__init__()
         config = HubertConfig(**size.settings(dropout), attn_implementation="eager")
-        self.encoder = HubertModel(config)
+        self.encoder = start_as_filters(HubertModel(config))
         self.project = nn.ModuleList(nn.Linear(size.width, CODES) for _ in clusters)
         self.codes = nn.ParameterList(torch.randn(count, CODES) for count in clusters)
         quicken(self.encoder)
@@ -152,6 +163,7 @@ class Wav2Vec2(nn.Module):
             num_negatives=NEGATIVES,
         )
         self.model = Wav2Vec2ForPreTraining(config)
+        start_as_filters(self.encoder)
         quicken(self.encoder)
 
     @property
@@ -253,6 +265,29 @@ def entries_of(quantised: Tensor) -> Tensor:
     """Quantised features (N, L, D) -> a number for each frame, (N, L), the same where they are."""
     rows = quantised.detach().float().flatten(0, 1)
     return rows.unique(dim=0, return_inverse=True)[1].view(quantised.shape[:2])
+
+
+@torch.no_grad()
+def start_as_filters(encoder: nn.Module) -> nn.Module:
+    """Let the first convolution start as band-pass filters, from which it goes on to learn.
+
+    Each is a cosine under a Hann window as long as the kernel. Their frequencies lie evenly in
+    mel from 60 to 7,600 Hz, each in four phases: half-waves (GELU) of all four add up to about
+    the band's magnitude. A filter is the louder the higher it is, as speech is the softer, so
+    that on a clip of unit variance all of them swing around 1.
+    """
+    first = encoder.feature_extractor.conv_layers[0].conv
+    channels, _, kernel = first.weight.shape
+    mel = torch.linspace(*(2595 * math.log10(1 + hz / 700) for hz in BANDS), channels // 4)
+    frequency = 700 * (10 ** (mel / 2595) - 1)  # Hz
+    seconds = (torch.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE
+    phase = torch.arange(4).repeat_interleave(channels // 4) * (math.pi / 2)
+    wave = torch.cos(2 * math.pi * frequency.repeat(4)[:, None] * seconds + phase[:, None])
+    gain = (1 + (frequency / 400) ** 1.5) / (0.14 * kernel)
+    window = torch.hann_window(kernel, periodic=False)
+    first.weight.copy_((gain.repeat(4)[:, None] * wave * window)[:, None])
+    first.bias.uniform_(-0.5, 0.5)  # of many heights, so that loud and soft frames differ
+    return encoder
 
 
 def quicken(encoder: nn.Module) -> None:

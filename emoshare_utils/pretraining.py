@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from safetensors.torch import load_file, save
 from scipy.ndimage import correlate1d
 from scipy.signal import resample_poly
@@ -39,6 +40,7 @@ from emoshare_utils.store import atomic, writing
 ROUND = 16  # frames; lengths come in multiples of it, since a CPU compiles for each
 FIT = 300_000  # frames that k-means sees
 INT16 = 32_768
+VOICE = 800  # samples, 50 ms, in which pitch is looked for
 ENCODED = 16  # clips at once
 MADE = (
     "checkpoint.pt",
@@ -84,21 +86,21 @@ class Plan:
 
 
 class View(NamedTuple):
-    """What one clustering sees of a frame: how some of the MFCC run over time around it.
+    """What one clustering sees of a frame: how some acoustics run over time around it.
 
     Attributes:
-        coefficients: the first, and the one after the last.
+        columns: of `acoustics`, the first, and the one after the last.
         frames: how many of 20 ms, an odd number.
         terms: of the cosine transform over these frames: the mean, the slope, the curvature, ...
     """
 
-    coefficients: tuple[int, int]
+    columns: tuple[int, int]
     frames: int
     terms: int
 
 
 # The first is the usual 13 MFCC with their first and second differences, over .22 s. The others
-# see longer, or finer, or the fine structure of the spectrum, where pitch shows.
+# see longer, or finer, or the fine structure of the spectrum, or the voice.
 VIEWS = (
     View((0, 13), 11, 3),
     View((0, 13), 25, 4),
@@ -106,6 +108,7 @@ VIEWS = (
     View((0, 2), 25, 8),
     View((0, 13), 51, 6),
     View((13, 40), 11, 3),
+    View((40, 43), 25, 6),
 )
 
 
@@ -187,35 +190,62 @@ def n_frames(n_samples: int) -> int:
     return (n_samples - audio.MIN_SAMPLES) // HOP + 1
 
 
-def cepstra(samples: np.ndarray) -> np.ndarray:
-    """40 MFCC for each of an encoder's frames, (L, 40), around the middle of its 25 ms."""
+def acoustics(samples: np.ndarray) -> np.ndarray:
+    """40 MFCC, pitch, voicing and level of each of an encoder's frames, (L, 43).
+
+    All are taken around the middle of a frame's 25 ms.
+    """
     every_10_ms = Mfcc()(torch.from_numpy(samples))
-    return every_10_ms[1::2][: n_frames(len(samples))].numpy()
+    mfcc = every_10_ms[1::2][: n_frames(len(samples))].numpy()
+    return np.concatenate([mfcc, voice(samples)], axis=1)
 
 
-def course(coefficients: np.ndarray, view: View) -> np.ndarray:
-    """The MFCC (L, 40) around each frame as `view` sees them, (L, coefficients x terms).
+def voice(samples: np.ndarray) -> np.ndarray:
+    """Pitch, voicing and level of each of an encoder's frames, (L, 3).
 
-    Term k of a coefficient x at frame t is the mean over the n frames t + i around it of
+    From the autocorrelation of 50 ms under a Hann window, divided by the window's own: voicing is
+    its highest value at lags from 2 to 20 ms, relative to lag 0; pitch is in octaves above 100 Hz,
+    times the voicing; level is the logarithm of the energy.
+    """
+    window = np.hanning(VOICE)
+    padded = np.pad(samples, ((VOICE - audio.MIN_SAMPLES) // 2, VOICE))
+    frames = sliding_window_view(padded, VOICE)[::HOP][: n_frames(len(samples))] * window
+    power = np.abs(np.fft.rfft(frames, 2 * VOICE)) ** 2  # (L, frequencies)
+    of_window = np.abs(np.fft.rfft(window, 2 * VOICE)) ** 2
+    lags = np.arange(audio.SAMPLE_RATE // 500, audio.SAMPLE_RATE // 50)
+    alike, alone = (np.fft.irfft(x)[..., [0, *lags]] for x in (power, of_window))
+    alike = alike / alone
+    alike = alike[:, 1:] / (alike[:, :1] + 1e-9)
+    best = (alike - 0.02 * np.log2(lags)).argmax(1)  # of equal ones, the shortest lag
+    voicing = np.take_along_axis(alike, best[:, None], 1)[:, 0].clip(0, 1)
+    octaves = np.log2(audio.SAMPLE_RATE / lags[best] / 100)
+    level = np.log(power.sum(1) + 1e-3)
+    return np.column_stack([octaves * voicing, voicing, level]).astype(np.float32)
+
+
+def course(columns: np.ndarray, view: View) -> np.ndarray:
+    """The acoustics (L, 43) around each frame as `view` sees them, (L, columns x terms).
+
+    Term k of a column x at frame t is the mean over the n frames t + i around it of
     x(t + i) cos(pi k (i + n / 2) / n), i from -(n - 1) / 2. Ends are held.
     """
-    seen = coefficients[:, slice(*view.coefficients)]
+    seen = columns[:, slice(*view.columns)]
     phase = np.pi * (np.arange(view.frames) + 0.5) / view.frames
     waves = np.cos(np.outer(np.arange(view.terms), phase)) / view.frames
     return np.concatenate([correlate1d(seen, wave, 0, mode="nearest") for wave in waves], axis=1)
 
 
-def label_by_cepstra(
+def label_by_acoustics(
     heard: Audio, file: Path, clusters: int = 500, seed: int = 0
 ) -> list[np.ndarray]:
-    """HuBERT's first targets: each frame's cluster in every one of `VIEWS`, (L, 6) int16 a clip.
+    """HuBERT's first targets: each frame's cluster in every one of `VIEWS`, (L, 7) int16 a clip.
 
     They are kept in `file`, from which they are read where it holds those of the same arguments.
     """
 
     def make() -> list[np.ndarray]:
-        numbers = track(range(len(heard.clips)), "MFCC")
-        clips = [cepstra(heard.samples(clip)) for clip in numbers]
+        numbers = track(range(len(heard.clips)), "MFCC and voice")
+        clips = [acoustics(heard.samples(clip)) for clip in numbers]
         views = track(VIEWS, "k-means", unit="views")
         return side_by_side(
             _cluster([course(clip, view) for clip in clips], clusters, seed) for view in views
@@ -236,7 +266,7 @@ def label_by_layer(
     """HuBERT's second targets: each frame's cluster of a layer of the encoder in `folder`.
 
     Returns:
-        (L, 1) int16 for every clip; kept in `file` as those of `label_by_cepstra` are.
+        (L, 1) int16 for every clip; kept in `file` as those of `label_by_acoustics` are.
     """
     encoder = load_encoder(f"{folder}@{layer}", device, precision="auto")
 
@@ -549,5 +579,5 @@ def _check(heard: Audio, labels: Sequence[np.ndarray] | None) -> None:
     if labels is None or [len(clip) for clip in labels] != expected:
         raise ValueError(
             "hubert needs labels, one for each frame of each clip: make them with "
-            "label_by_cepstra or label_by_layer from the same audio"
+            "label_by_acoustics or label_by_layer from the same audio"
         )

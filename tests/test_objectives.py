@@ -8,7 +8,16 @@ from transformers import HubertConfig, HubertModel
 from emoshare_utils import objectives
 from emoshare_utils.objectives import Hubert, Size, Wav2Vec2, draw_mask, draw_negatives
 
-TINY = Size(conv=(8, 8, 8, 16, 16, 16, 24), width=32, layers=2, heads=2, feed_forward=48)
+TINY = Size(conv=(32, 24), width=32, layers=2, heads=2, feed_forward=48)
+PAPER = Size(  # the front end of the paper's encoders, with few channels
+    conv=(8, 8, 8, 16, 16, 16, 24),
+    kernels=(10, 3, 3, 3, 3, 2, 2),
+    strides=(5, 2, 2, 2, 2, 2, 2),
+    width=32,
+    layers=2,
+    heads=2,
+    feed_forward=48,
+)
 LENGTH = 48  # frames
 
 
@@ -30,11 +39,10 @@ def test_both_objectives_train_the_same_network():
     assert 2e6 < sum(weight.numel() for weight in hubert.parameters()) < 5e6
 
 
-def test_the_front_end_is_transformers(samples):
-    torch.manual_seed(0)
-    plain = HubertModel(HubertConfig(**TINY.settings())).eval()
-    torch.manual_seed(0)
-    quick = Hubert(TINY, [5]).encoder.eval()
+@pytest.mark.parametrize("size", [TINY, PAPER])
+def test_the_front_end_is_transformers(samples, size):
+    plain = HubertModel(HubertConfig(**size.settings())).eval()
+    quick = Hubert(size, [5]).encoder.eval()
     names = set(plain.state_dict())
     assert names == set(quick.state_dict())
     quick.load_state_dict(plain.state_dict())
@@ -137,3 +145,24 @@ def test_what_is_hidden_is_not_seen(samples, hidden):
 def test_use_counts_what_is_in_use():
     assert objectives.perplexity(torch.full((8,), 1 / 8)).item() == pytest.approx(8)
     assert objectives.perplexity(torch.tensor([1.0, 0, 0])).item() == pytest.approx(1)
+
+
+def test_the_front_end_starts_as_filters():
+    """A tone moves the filters around its frequency, in any phase; speech-like noise all alike."""
+    first = Hubert(Size(), [5]).encoder.feature_extractor.conv_layers[0].conv
+    bands = first.weight.shape[0] // 4
+    mel = np.linspace(*(2595 * np.log10(1 + np.array([60, 7600]) / 700)), bands)
+    frequency = 700 * (10 ** (mel / 2595) - 1)
+
+    def magnitude(samples):
+        windows = torch.tensor(samples, dtype=torch.float32).unfold(0, 400, 320)
+        halves = torch.relu(windows @ first.weight[:, 0].detach().T)  # four phases of each band
+        return halves.unflatten(1, (4, bands)).sum(1).numpy()
+
+    t = np.arange(16_000) / 16_000
+    for hz in (150, 700, 3000):
+        found = magnitude(np.sin(2 * np.pi * hz * t))
+        relative = found / (1 + (frequency / 400) ** 1.5)
+        assert abs(frequency[relative.mean(0).argmax()] - hz) < 25 + 0.05 * hz
+        band = found[:, np.abs(frequency - hz).argmin()]
+        assert band.std() < 0.2 * band.mean()  # wherever in its swing a frame starts

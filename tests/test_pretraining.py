@@ -22,7 +22,7 @@ from emoshare_utils.model_card import model_card
 from emoshare_utils.objectives import Size
 from emoshare_utils.pretraining import Audio, Plan
 
-TINY = Size(conv=(8, 8, 8, 16, 16, 16, 24), width=32, layers=2, heads=2, feed_forward=48)
+TINY = Size(conv=(32, 24), width=32, layers=2, heads=2, feed_forward=48)
 PLAN = Plan(updates=6, seconds=4.0)
 
 
@@ -36,7 +36,7 @@ def heard(sound) -> Audio:
 
 @pytest.fixture
 def labels(heard, tmp_path):
-    return pretraining.label_by_cepstra(heard, tmp_path / "labels.npz", 8)
+    return pretraining.label_by_acoustics(heard, tmp_path / "labels.npz", 8)
 
 
 def weights(folder):
@@ -79,25 +79,39 @@ def test_a_label_for_every_frame_of_the_encoder(heard, labels):
     for clip, own in enumerate(labels):
         length = pretraining.n_frames(len(heard.clips[clip]))
         assert own.shape == (length, len(pretraining.VIEWS)) and own.dtype == np.int16
-        assert pretraining.cepstra(heard.samples(clip)).shape == (length, 40)
+        assert pretraining.acoustics(heard.samples(clip)).shape == (length, 43)
     for view in np.concatenate(labels).T:
         assert set(view) == set(range(8))
 
 
-def test_cepstra_hear_what_the_frame_hears():
-    """A click moves the cepstra of the frames whose 25 ms hold it."""
+def test_acoustics_hear_what_the_frame_hears():
+    """A click moves the MFCC of the frames whose 25 ms hold it, and the level of a few more."""
     silent = np.zeros(16_000, np.float32)
     click = silent.copy()
     click[320 * 20 + 200] = 1.0  # the middle of frame 20
-    moved = np.abs(pretraining.cepstra(click) - pretraining.cepstra(silent)).max(1)
-    assert moved.argmax() == 20
-    assert set(np.flatnonzero(moved > 1e-3)) <= {19, 20, 21}
+    moved = np.abs(pretraining.acoustics(click) - pretraining.acoustics(silent))
+    mfcc, level = moved[:, :40].max(1), moved[:, 42]
+    assert mfcc.argmax() == 20 and set(np.flatnonzero(mfcc > 1e-3)) <= {19, 20, 21}
+    assert level.argmax() == 20 and set(np.flatnonzero(level > 1e-3)) <= {19, 20, 21}
+
+
+@pytest.mark.parametrize("hz", [80, 125, 200, 320])
+def test_voice_finds_pitch_voicing_and_level(hz):
+    t, rng = np.arange(16_000) / 16_000, np.random.default_rng(0)
+    tones = sum(np.sin(2 * np.pi * hz * k * t) / k for k in range(1, 6)).astype(np.float32)
+    pitch, voicing, level = pretraining.voice(tones)[3:-3].T
+    np.testing.assert_allclose(voicing, 1, atol=0.02)
+    np.testing.assert_allclose(pitch / voicing, np.log2(hz / 100), atol=0.03)
+    louder = pretraining.voice(2 * tones)[3:-3, 2]
+    np.testing.assert_allclose(louder - level, np.log(4), atol=1e-3)
+    noise = rng.normal(size=16_000).astype(np.float32)
+    assert np.median(pretraining.voice(noise)[:, 1]) < 0.4
 
 
 @pytest.mark.parametrize("view", pretraining.VIEWS)
 def test_a_view_is_the_cosine_transform_over_time(view):
-    x = np.random.default_rng(0).normal(size=(90, 40))
-    (first, end), n = view.coefficients, view.frames
+    x = np.random.default_rng(0).normal(size=(90, 43))
+    (first, end), n = view.columns, view.frames
     found = pretraining.course(x, view)
     assert found.shape == (90, (end - first) * view.terms)
     held = np.pad(x, ((n, n), (0, 0)), mode="edge")
@@ -110,13 +124,13 @@ def test_a_view_is_the_cosine_transform_over_time(view):
 def test_labels_are_read_where_they_are_those_of_the_arguments(heard, labels, tmp_path, capsys):
     file = tmp_path / "labels.npz"
     capsys.readouterr()
-    again = pretraining.label_by_cepstra(heard, file, 8)
+    again = pretraining.label_by_acoustics(heard, file, 8)
     assert "MFCC" not in capsys.readouterr().out
     assert all(np.array_equal(*pair) for pair in zip(labels, again, strict=True))
-    other = pretraining.label_by_cepstra(heard, file, 5)
+    other = pretraining.label_by_acoustics(heard, file, 5)
     assert "MFCC" in capsys.readouterr().out and np.concatenate(other).max() == 4
     file.write_bytes(file.read_bytes()[:200])
-    pretraining.label_by_cepstra(heard, file, 5)
+    pretraining.label_by_acoustics(heard, file, 5)
     assert f"{file} is damaged" in capsys.readouterr().out
 
 
@@ -142,7 +156,7 @@ def test_labels_side_by_side(labels):
 def test_too_few_frames_for_the_clusters(heard, tmp_path):
     short = replace(heard, clips=heard.clips[:1])
     with pytest.raises(ValueError, match="49 frames of speech are too few for 100 clusters"):
-        pretraining.label_by_cepstra(short, tmp_path / "labels.npz", 100)
+        pretraining.label_by_acoustics(short, tmp_path / "labels.npz", 100)
 
 
 # Updates
@@ -199,7 +213,7 @@ def tones(heard) -> Audio:
 @pytest.mark.parametrize("objective", ["hubert", "wav2vec2"])
 def test_a_small_network_learns(objective, tones, tmp_path):
     plan = replace(PLAN, updates=100, learning_rate=3e-3, dropout=0.0)
-    labels = pretraining.label_by_cepstra(tones, tmp_path / "labels.npz", 4)
+    labels = pretraining.label_by_acoustics(tones, tmp_path / "labels.npz", 4)
     labels = labels if objective == "hubert" else None
     folder = tmp_path / "encoder"
     history = pretraining.pretrain(objective, tones, folder, plan, TINY, labels=labels, every=25)
@@ -217,7 +231,7 @@ KILLED = """
     from test_pretraining import PLAN, TINY, Audio, pretraining
     clips = [(32_000 * sound(i, 16_000 + 1_600 * i)).astype(np.int16) for i in range(16)]
     heard, folder = Audio(clips, pd.DataFrame()), Path({folder!r})
-    labels = pretraining.label_by_cepstra(heard, folder / "labels.npz", 8)
+    labels = pretraining.label_by_acoustics(heard, folder / "labels.npz", 8)
     labels = labels if {objective!r} == "hubert" else None
     update = pretraining.Learner.update
     def killed(self, number, *batch):
