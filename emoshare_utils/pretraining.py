@@ -35,7 +35,7 @@ from emoshare_utils.encoders import HOP, load_encoder
 from emoshare_utils.objectives import OBJECTIVES, Size, draw_mask
 from emoshare_utils.progress import track
 from emoshare_utils.speech_encoder import normalised
-from emoshare_utils.store import atomic, writing
+from emoshare_utils.store import atomic, locked, writing
 
 ROUND = 16  # frames; lengths come in multiples of it, since a CPU compiles for each
 FIT = 300_000  # frames that k-means sees
@@ -296,7 +296,7 @@ def _kept(file: Path, about: list, make: Callable[[], list[np.ndarray]]) -> list
                 return np.split(kept["labels"], np.cumsum(kept["lengths"])[:-1])
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         print(f"{file} is damaged ({error}): the labels are made anew")
     labels = make()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -350,6 +350,7 @@ def pretrain(
     Raises:
         ValueError: an unknown objective, labels that do not fit the clips, or a loss that is no
             number.
+        StoreError: another process pretrains into this very folder, or the disk is full.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
@@ -373,23 +374,33 @@ def pretrain(
     )
     if start:
         learner.objective.encoder.load_state_dict(load_file(start / "model.safetensors"))
-    learner.restore(folder)
-    weights = folder / "model.safetensors"
-    if not learner.done:
-        weights.unlink(missing_ok=True)
-    elif learner.done == plan.updates and weights.is_file():
-        return pd.DataFrame(learner.history)
+    with locked(folder):
+        learner.restore(folder)
+        if not (learner.done == plan.updates and (folder / "model.safetensors").is_file()):
+            _go_on(learner, heard, labels, folder, every)
+    return pd.DataFrame(learner.history)
+
+
+def _go_on(
+    learner: "Learner",
+    heard: Audio,
+    labels: Sequence[np.ndarray] | None,
+    folder: Path,
+    every: int,
+) -> None:
+    """Make the updates that are left, and export the encoder."""
+    plan = learner.plan
+    (folder / "model.safetensors").unlink(missing_ok=True)  # there is an encoder only in the end
     batches = islice(enumerate(draw_batches(heard, plan)), learner.done, plan.updates)
-    left = plan.updates - learner.done
-    stretch, start = [], time.monotonic()
-    for number, clips in track(batches, f"{objective}, seed {plan.seed}", left, "updates"):
+    label = f"{learner.about['objective']}, seed {plan.seed}"
+    stretch, since = [], time.monotonic()
+    for number, clips in track(batches, label, plan.updates - learner.done, "updates"):
         stretch.append(learner.update(number, *cut(heard, labels, clips, plan, number)))
         if len(stretch) == every or number + 1 == plan.updates:
-            learner.note(stretch, time.monotonic() - start)
+            learner.note(stretch, time.monotonic() - since)
             learner.keep(folder)
-            stretch, start = [], time.monotonic()
+            stretch, since = [], time.monotonic()
     export(learner.objective.encoder, folder)
-    return pd.DataFrame(learner.history)
 
 
 class Learner:
@@ -470,7 +481,7 @@ class Learner:
             return
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, UnpicklingError) as error:
+        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
             cause = " ".join(str(error).split())[:100]
             print(f"{file} is damaged ({cause}): this encoder starts from its first update")
             return

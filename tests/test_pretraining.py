@@ -21,6 +21,7 @@ from emoshare_utils.encoders import load_encoder
 from emoshare_utils.model_card import model_card
 from emoshare_utils.objectives import Size
 from emoshare_utils.pretraining import Audio, Plan
+from emoshare_utils.store import StoreError, locked
 
 TINY = Size(conv=(32, 24), width=32, layers=2, heads=2, feed_forward=48)
 PLAN = Plan(updates=6, seconds=4.0)
@@ -129,9 +130,10 @@ def test_labels_are_read_where_they_are_those_of_the_arguments(heard, labels, tm
     assert all(np.array_equal(*pair) for pair in zip(labels, again, strict=True))
     other = pretraining.label_by_acoustics(heard, file, 5)
     assert "MFCC" in capsys.readouterr().out and np.concatenate(other).max() == 4
-    file.write_bytes(file.read_bytes()[:200])
-    pretraining.label_by_acoustics(heard, file, 5)
-    assert f"{file} is damaged" in capsys.readouterr().out
+    for left in (200, 0):  # bytes, after a full disk
+        file.write_bytes(file.read_bytes()[:left])
+        pretraining.label_by_acoustics(heard, file, 5)
+        assert f"{file} is damaged" in capsys.readouterr().out
 
 
 def test_second_targets_are_clusters_of_the_layer(heard, labels, tmp_path):
@@ -275,9 +277,16 @@ def test_a_finished_pretraining_is_read(heard, tmp_path, capsys):
     assert (earlier / "model.safetensors").stat().st_mtime_ns == model  # a night's work is kept
     assert load_encoder(str(earlier)).width == 32 and (earlier / "checkpoint.pt").is_file()
     checkpoint = tmp_path / "a" / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
-    assert f"{checkpoint} is damaged" in capsys.readouterr().out
+    for left in (1000, 0):  # bytes
+        checkpoint.write_bytes(checkpoint.read_bytes()[:left])
+        pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
+        assert f"{checkpoint} is damaged" in capsys.readouterr().out
+
+
+def test_a_folder_is_pretrained_by_one_process_at_a_time(heard, tmp_path):
+    (tmp_path / "a").mkdir()
+    with locked(tmp_path / "a"), pytest.raises(StoreError, match="by another run"):
+        pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
 
 
 def test_a_second_iteration_starts_from_the_weights_of_the_first(heard, labels, tmp_path):
