@@ -1,5 +1,6 @@
 """One emotion's network while it learns, and the step that all emotions take together."""
 
+import copy
 import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from emoshare_utils.loader import Piece
 
-WEIGHTS = "weights/"
+WEIGHTS = "weights/"  # that count
+LEARNING = "learning/"  # those of the network that learns, where others count
 GROUPS = 4  # of the pieces of a batch, each one worker's task: enough that all cores end together
 
 Part = tuple[list[Tensor], float]  # of a gradient, and of the sum of squared errors
@@ -19,14 +21,20 @@ Part = tuple[list[Tensor], float]  # of a gradient, and of the sum of squared er
 class Learner:
     """The training of one emotion's network.
 
+    Args:
+        average: see `Training`.
+
     Attributes:
+        judged: the network whose rho and weights count: that of the averaged weights, or, without
+            averaging, the one that learns.
         epoch: the last one it took part in.
         best_rho, best_epoch: its best on devel.
         kept_epoch: the one whose weights count: the best or, while no rho is defined, the last.
     """
 
-    def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, learning_rate: float, average: float = 0.0) -> None:
+        self.network, self.average = network, average
+        self.judged = copy.deepcopy(network).requires_grad_(False) if average else network
         self.parameters = list(network.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
         self.best_rho = -math.inf
@@ -56,6 +64,15 @@ class Learner:
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.squared_error += squared_error
+        if self.average:
+            self._average()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights towards those of this step; the first steps move them more."""
+        steps = float(self.optimiser.state[self.parameters[0]]["step"])
+        kept = min(self.average, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(list(self.judged.parameters()), self.parameters, 1 - kept)
 
     def judge(self, rho: float, epoch: int) -> None:
         """Take note of the devel rho after `epoch`.
@@ -71,27 +88,31 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Weights and optimiser: all from which training goes on."""
         adam = self.optimiser.state_dict()["state"]
+        learning = self.network.state_dict() if self.average else {}
         return {
-            **{f"{WEIGHTS}{name}": x for name, x in self.network.state_dict().items()},
+            **{f"{WEIGHTS}{name}": x for name, x in self.judged.state_dict().items()},
+            **{f"{LEARNING}{name}": x for name, x in learning.items()},
             **{f"adam/{i}/{name}": x for i, of_one in adam.items() for name, x in of_one.items()},
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over what `tensors` gave."""
         self.take_weights(tensors)
+        if self.average:
+            self.network.load_state_dict(_below(LEARNING, tensors))
         state: dict[int, dict] = {}
-        for key, tensor in tensors.items():
-            part, _, rest = key.partition("/")
-            if part == "adam":
-                number, _, name = rest.partition("/")
-                state.setdefault(int(number), {})[name] = tensor
+        for key, tensor in _below("adam/", tensors).items():
+            number, _, name = key.partition("/")
+            state.setdefault(int(number), {})[name] = tensor
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
 
     def take_weights(self, tensors: dict[str, Tensor]) -> None:
-        """Of what `tensors` gave, the weights alone."""
-        self.network.load_state_dict(
-            {key.removeprefix(WEIGHTS): x for key, x in tensors.items() if key.startswith(WEIGHTS)}
-        )
+        """Of what `tensors` gave, the weights that count alone."""
+        self.judged.load_state_dict(_below(WEIGHTS, tensors))
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
 
 
 def _sum(one: list[Tensor], other: Sequence[Tensor]) -> list[Tensor]:

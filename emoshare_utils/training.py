@@ -48,6 +48,9 @@ class Training:
             steps, and everything after the LSTM are float32 in both.
         start_at_mean: the output's bias starts at the mean training share instead of by chance,
             which saves the first epochs, and a ReLU output from starting dead.
+        average: the weights that are judged on devel and kept are a running mean over all steps, in
+            which a step counts that many times as much as the next (Polyak averaging; .98: about
+            the last 50); 0: those of the last step, as in the paper.
         shift: mel bands by which, at most, training moves a clip's (standardised) spectrum up or
             down, by chance and anew each epoch, much as another vocal tract would. Only `fbank`
             has mel bands; other features stay as they are.
@@ -64,6 +67,7 @@ class Training:
     max_frames: int | None = None
     precision: str = "float32"
     start_at_mean: bool = False
+    average: float = 0.0
     shift: float = 0.0
     shuffle_shares: bool = False
 
@@ -71,6 +75,8 @@ class Training:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected more than 0")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average = {self.average}: expected from 0 up to, not including, 1")
         if self.shift < 0:
             raise ValueError(f"shift = {self.shift}: expected 0 or more mel bands")
         if self.precision not in PRECISIONS:
@@ -281,7 +287,8 @@ def _train(
         network.standardise.load_state_dict(standardise.state_dict())
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)
-        learners[emotion] = Learner(network.to(device), training.learning_rate)
+        network = network.to(device)
+        learners[emotion] = Learner(network, training.learning_rate, training.average)
     targets = torch.tensor(shares, dtype=torch.float32)
     done, history = checkpoints.restore(folder, about, learners, order)
     if done:
@@ -306,7 +313,7 @@ def _train(
                 step(pool, list(active.values()), pieces, targets[batch][:, columns])
                 if large:
                     give_memory_back()
-            networks = [learner.network for learner in active.values()]
+            networks = [learner.judged for learner in active.values()]
             predicted = _predict(pool, networks, loader, devel_ids)
             for (emotion, learner), column, prediction in zip(active.items(), columns, predicted.T):
                 rho = spearman(devel_shares[:, column], prediction)
@@ -319,7 +326,7 @@ def _train(
     waited = loader.waited_s / (time.perf_counter() - start)
     print(f"{label}: {waited:.1%} of the time went into waiting for frames")
     checkpoints.take_best(folder, learners)
-    networks = {emotion: learner.network for emotion, learner in learners.items()}
+    networks = {emotion: learner.judged for emotion, learner in learners.items()}
     return networks, pd.DataFrame(history)
 
 

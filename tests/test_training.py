@@ -1,5 +1,6 @@
 """Training: independent networks, early stopping, checkpoints, and predictions of what was best."""
 
+import copy
 import json
 import math
 
@@ -247,11 +248,12 @@ def test_a_system_killed_before_its_end_is_trained_again(made, tmp_path):
     pd.testing.assert_frame_equal(train(made, tmp_path).predictions, first.predictions)
 
 
-@pytest.mark.parametrize("architecture", [1, 2])
+@pytest.mark.parametrize(("architecture", "average"), [(1, 0.0), (2, 0.0), (1, 0.2)])
 def test_interrupted_training_goes_on_and_ends_as_if_it_never_was(
-    made, tmp_path, monkeypatch, capsys, architecture
+    made, tmp_path, monkeypatch, capsys, architecture, average
 ):
-    settings = {"architecture": architecture, "epochs": 6, "patience": 1, "seed": 1, "shift": 0.1}
+    settings = {"architecture": architecture, "average": average}
+    settings |= {"epochs": 6, "patience": 1, "seed": 1, "shift": 0.1}
     whole = train(made, tmp_path / "whole", **settings)
     ends = whole.history.groupby("emotion")["epoch"].max()
     assert ends["Boredom"] < 4 < ends["Anger"]  # one drops out early
@@ -320,6 +322,35 @@ def test_one_process_at_a_time_trains_a_system(made, tmp_path):
     with locked(system.folder), pytest.raises(StoreError, match="another run: let it finish"):
         train(made, tmp_path, epochs=1)
     assert train(made, tmp_path).history["epoch"].max() == 4
+
+
+def test_averaged_weights_are_the_running_mean_over_the_steps():
+    network = training._initial(1, 5, SIZES, 0, "Anger")
+    learner, plain = Learner(network, 1e-2, average=0.3), Learner(copy.deepcopy(network), 1e-2)
+    expected = [parameter.detach().clone() for parameter in network.parameters()]
+    for step in range(1, 7):
+        gradient = [torch.full_like(parameter, (-1.0) ** step) for parameter in expected]
+        for one in (learner, plain):
+            one.update(([x.clone() for x in gradient], 0.0))
+        kept = min(0.3, (1 + step) / (10 + step))
+        expected = [kept * a + (1 - kept) * b for a, b in zip(expected, learner.parameters)]
+    for found, mean, last in zip(learner.judged.parameters(), expected, learner.parameters):
+        torch.testing.assert_close(found, mean)
+        assert not torch.allclose(found, last)
+    for one, other in zip(learner.parameters, plain.parameters):  # learning is the same
+        torch.testing.assert_close(one, other)
+
+
+def test_averaged_weights_are_those_that_predict(made, tmp_path):
+    last, mean = (train(made, tmp_path / f"{a}", average=a, epochs=2) for a in (0.0, 0.9))
+    assert not np.allclose(last.predictions["prediction"], mean.predictions["prediction"])
+    pd.testing.assert_series_equal(last.history["train_mse"], mean.history["train_mse"])
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.0])
+def test_an_average_that_is_none_is_refused(average):
+    with pytest.raises(ValueError, match=f"average = {average}: expected from 0 up to"):
+        Training(average=average)
 
 
 def test_where_devel_ties_the_first_epoch_is_kept():
