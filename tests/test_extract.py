@@ -25,6 +25,7 @@ from emoshare_utils import fill as filling
 from emoshare_utils.corpus import CorpusError
 from emoshare_utils.encoders import load_encoder
 from emoshare_utils.extract import extract, open_store
+from emoshare_utils.objectives import Size
 from emoshare_utils.store import FeatureStore, Shard, StoreError
 
 
@@ -247,8 +248,8 @@ def test_a_disk_that_cannot_hold_the_frames_is_refused_at_once(
     with pytest.raises(StoreError, match=r"needs 0\.0 MB for frames from fbank, but 0\.0 MB are"):
         extract(corpus, fbank.encoder, tmp_path)
     assert fbank.count == 0
-    pooled = load_encoder("untrained@pooled")  # seven rows a clip
-    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [7] * 12
+    pooled = load_encoder("untrained@pooled")  # a row a layer
+    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [1 + Size().layers] * 12
 
 
 def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
