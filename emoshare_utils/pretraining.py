@@ -27,8 +27,7 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import nn
 from transformers import Wav2Vec2FeatureExtractor
 
-from emoshare_utils import audio
-from emoshare_utils.acoustic import Mfcc
+from emoshare_utils import acoustic, audio
 from emoshare_utils.corpus import Corpus
 from emoshare_utils.device import choose_device, choose_precision
 from emoshare_utils.encoders import HOP, load_encoder
@@ -66,6 +65,9 @@ class Plan:
         dropout: share of a layer's outputs that are set to 0.
         clip_gradient: the longest gradient.
         seed: of everything random.
+
+    Raises:
+        ValueError: a number outside its range.
     """
 
     updates: int
@@ -77,6 +79,17 @@ class Plan:
     dropout: float = 0.1
     clip_gradient: float = 5.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "updates": (self.updates >= 1, "1 or more"),
+            "seconds": (self.seconds > 0, "seconds of audio"),
+            "hidden": (0 < self.hidden < 1, "a share between 0 and 1"),
+            "span": (1 <= self.span <= ROUND, f"1 to {ROUND} frames"),
+        }
+        for name, (fits, expected) in ranges.items():
+            if not fits:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected {expected}")
 
     def rate(self, update: int) -> float:
         """The learning rate of an update."""
@@ -147,14 +160,16 @@ def listen(
             is also higher: another voice.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: nothing is left, or a speed is not above 0.
     """
     clips, sources = [], []
     for name, corpus in corpora.items():
         table = corpus.split("train")
+        played = (speeds or {}).get(name, [1.0])
+        if not min(played, default=0) > 0:
+            raise ValueError(f"speeds of {name} = {list(played)}: expected some above 0, as 0.9")
         paths = track([corpus.root / path for path in table["path"]], name)
         heard = [_as_int16(audio.read_audio(path)) for path in paths]
-        played = (speeds or {}).get(name, [1.0])
         for speed in played:
             clips += [_at_speed(samples, speed) for samples in heard]
         sources.append(
@@ -195,7 +210,7 @@ def acoustics(samples: np.ndarray) -> np.ndarray:
 
     All are taken around the middle of a frame's 25 ms.
     """
-    every_10_ms = Mfcc()(torch.from_numpy(samples))
+    every_10_ms = acoustic.Mfcc()(torch.from_numpy(samples))
     mfcc = every_10_ms[1::2][: n_frames(len(samples))].numpy()
     return np.concatenate([mfcc, voice(samples)], axis=1)
 
@@ -251,7 +266,7 @@ def label_by_acoustics(
             _cluster([course(clip, view) for clip in clips], clusters, seed) for view in views
         )
 
-    return _kept(file, [checksum(heard.clips), VIEWS, clusters, seed], make)
+    return _kept(file, [checksum(heard.clips), acoustic.VERSION, VIEWS, clusters, seed], make)
 
 
 def label_by_layer(
@@ -264,6 +279,8 @@ def label_by_layer(
     device: str = "auto",
 ) -> list[np.ndarray]:
     """HuBERT's second targets: each frame's cluster of a layer of the encoder in `folder`.
+
+    All frames are in memory at once, as float16: for width 448, .16 GB an hour of audio.
 
     Returns:
         (L, 1) int16 for every clip; kept in `file` as those of `label_by_acoustics` are.
@@ -363,7 +380,7 @@ def pretrain(
         "size": asdict(size),
         "audio": checksum(heard.clips),
         "labels": labels and checksum(labels),
-        "start": start and start.name,
+        "start": start and zlib.crc32((start / "model.safetensors").read_bytes()),
     }
     torch.manual_seed(plan.seed)
     parts = {}
@@ -541,7 +558,7 @@ def cut(
     """A piece of each clip, as long as the shortest and at most `plan.seconds`.
 
     Returns:
-        Samples (N, n), labels (N, L).
+        Samples (N, n), labels (N, L, G).
     """
     frames = [n_frames(len(heard.clips[clip])) for clip in clips]
     longest = max(ROUND, n_frames(round(plan.seconds * audio.SAMPLE_RATE)))

@@ -75,6 +75,8 @@ def test_faster_is_higher():
 def test_no_speech_is_refused(corpus):
     with pytest.raises(ValueError, match="lasts 20 frames"):
         pretraining.listen({"table": corpus.with_clips(corpus.clips.iloc[:1])})
+    with pytest.raises(ValueError, match=r"speeds of table = \[0.0\]: expected some above 0"):
+        pretraining.listen({"table": corpus}, {"table": [0.0]})
 
 
 # Targets
@@ -291,13 +293,17 @@ def test_a_folder_is_pretrained_by_one_process_at_a_time(heard, tmp_path):
         pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
 
 
-def test_a_second_iteration_starts_from_the_weights_of_the_first(heard, labels, tmp_path):
+def test_a_second_iteration_starts_from_the_weights_of_the_first(heard, labels, tmp_path, capsys):
     still = replace(PLAN, updates=1, learning_rate=0.0)
     pretraining.pretrain("hubert", heard, tmp_path / "a", PLAN, TINY, labels=labels)
     start = tmp_path / "a"
     pretraining.pretrain("hubert", heard, tmp_path / "b", still, TINY, labels=labels, start=start)
     a, b = (load_encoder(str(tmp_path / name)).frames(heard.samples(0)) for name in "ab")
     np.testing.assert_array_equal(a, b)
+    other = replace(PLAN, seed=1)  # a first iteration of the same name, but with other weights
+    pretraining.pretrain("hubert", heard, start, other, TINY, labels=labels)
+    pretraining.pretrain("hubert", heard, tmp_path / "b", still, TINY, labels=labels, start=start)
+    assert f"{tmp_path / 'b' / 'checkpoint.pt'} was of other settings" in capsys.readouterr().out
 
 
 # What is kept
@@ -333,6 +339,9 @@ def test_what_is_refused(heard, labels, tmp_path):
     for wrong in (None, labels[1:], [*labels[1:], labels[0]]):
         with pytest.raises(ValueError, match="hubert needs labels"):
             pretraining.pretrain("hubert", heard, tmp_path, PLAN, TINY, labels=wrong)
+    for name, value in {"updates": 0, "seconds": 0.0, "hidden": 1.0, "span": 17}.items():
+        with pytest.raises(ValueError, match=f"{name} = {value}: expected"):
+            replace(PLAN, **{name: value})
     wild = replace(PLAN, learning_rate=1e30)
     with pytest.raises(ValueError, match="is no finite number: set a lower learning rate than 1e"):
         pretraining.pretrain("wav2vec2", heard, tmp_path, wild, TINY, every=2)
