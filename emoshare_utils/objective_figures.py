@@ -47,8 +47,7 @@ def pretraining_curves(history: pd.DataFrame, *, listeners: str) -> Figure:
         for axes, name in zip(panels, CURVES.values()):
             axes.set(xlabel="update", ylabel=name)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.margins(0.05)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.05 * axes.dataLim.ymax)
         panels[1].yaxis.set_major_formatter(PercentFormatter(1))
         _legend(figure, history["objective"].unique(), listeners)
     return figure
