@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 
-from emoshare_utils.pretraining import VIEWS, Audio, Plan
+from emoshare_utils.pretraining import Audio, Plan
+from emoshare_utils.targets import VIEWS
 
 LICENCES = {
     "crema_d": "CREMA-D (Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244), Open Database License "

@@ -16,7 +16,7 @@ import scipy
 import torch
 import transformers
 
-from emoshare_utils import pretraining
+from emoshare_utils import pretraining, targets
 from emoshare_utils.encoders import load_encoder
 from emoshare_utils.model_card import model_card
 from emoshare_utils.objectives import Size
@@ -37,7 +37,7 @@ def heard(sound) -> Audio:
 
 @pytest.fixture
 def labels(heard, tmp_path):
-    return pretraining.label_by_acoustics(heard, tmp_path / "labels.npz", 8)
+    return targets.label_by_acoustics(heard, tmp_path / "labels.npz", 8)
 
 
 def weights(folder):
@@ -85,8 +85,8 @@ def test_no_speech_is_refused(corpus):
 def test_a_label_for_every_frame_of_the_encoder(heard, labels):
     for clip, own in enumerate(labels):
         length = pretraining.n_frames(len(heard.clips[clip]))
-        assert own.shape == (length, len(pretraining.VIEWS)) and own.dtype == np.int16
-        assert pretraining.acoustics(heard.samples(clip)).shape == (length, 43)
+        assert own.shape == (length, len(targets.VIEWS)) and own.dtype == np.int16
+        assert targets.acoustics(heard.samples(clip)).shape == (length, 43)
     for view in np.concatenate(labels).T:
         assert set(view) == set(range(8))
 
@@ -96,7 +96,7 @@ def test_acoustics_hear_what_the_frame_hears():
     silent = np.zeros(16_000, np.float32)
     click = silent.copy()
     click[320 * 20 + 200] = 1.0  # the middle of frame 20
-    moved = np.abs(pretraining.acoustics(click) - pretraining.acoustics(silent))
+    moved = np.abs(targets.acoustics(click) - targets.acoustics(silent))
     mfcc, level = moved[:, :40].max(1), moved[:, 42]
     assert mfcc.argmax() == 20 and set(np.flatnonzero(mfcc > 1e-3)) <= {19, 20, 21}
     assert level.argmax() == 20 and set(np.flatnonzero(level > 1e-3)) <= {19, 20, 21}
@@ -106,20 +106,20 @@ def test_acoustics_hear_what_the_frame_hears():
 def test_voice_finds_pitch_voicing_and_level(hz):
     t, rng = np.arange(16_000) / 16_000, np.random.default_rng(0)
     tones = sum(np.sin(2 * np.pi * hz * k * t) / k for k in range(1, 6)).astype(np.float32)
-    pitch, voicing, level = pretraining.voice(tones)[3:-3].T
+    pitch, voicing, level = targets.voice(tones)[3:-3].T
     np.testing.assert_allclose(voicing, 1, atol=0.02)
     np.testing.assert_allclose(pitch / voicing, np.log2(hz / 100), atol=0.03)
-    louder = pretraining.voice(2 * tones)[3:-3, 2]
+    louder = targets.voice(2 * tones)[3:-3, 2]
     np.testing.assert_allclose(louder - level, np.log(4), atol=1e-3)
     noise = rng.normal(size=16_000).astype(np.float32)
-    assert np.median(pretraining.voice(noise)[:, 1]) < 0.4
+    assert np.median(targets.voice(noise)[:, 1]) < 0.4
 
 
-@pytest.mark.parametrize("view", pretraining.VIEWS)
+@pytest.mark.parametrize("view", targets.VIEWS)
 def test_a_view_is_the_cosine_transform_over_time(view):
     x = np.random.default_rng(0).normal(size=(90, 43))
     (first, end), n = view.columns, view.frames
-    found = pretraining.course(x, view)
+    found = targets.course(x, view)
     assert found.shape == (90, (end - first) * view.terms)
     held = np.pad(x, ((n, n), (0, 0)), mode="edge")
     for at in (0, 40, 89):
@@ -131,20 +131,20 @@ def test_a_view_is_the_cosine_transform_over_time(view):
 def test_labels_are_read_where_they_are_those_of_the_arguments(heard, labels, tmp_path, capsys):
     file = tmp_path / "labels.npz"
     capsys.readouterr()
-    again = pretraining.label_by_acoustics(heard, file, 8)
+    again = targets.label_by_acoustics(heard, file, 8)
     assert "MFCC" not in capsys.readouterr().out
     assert all(np.array_equal(*pair) for pair in zip(labels, again, strict=True))
-    other = pretraining.label_by_acoustics(heard, file, 5)
+    other = targets.label_by_acoustics(heard, file, 5)
     assert "MFCC" in capsys.readouterr().out and np.concatenate(other).max() == 4
     for left in (200, 0):  # bytes, after a full disk
         file.write_bytes(file.read_bytes()[:left])
-        pretraining.label_by_acoustics(heard, file, 5)
+        targets.label_by_acoustics(heard, file, 5)
         assert f"{file} is damaged" in capsys.readouterr().out
 
 
 def test_second_targets_are_clusters_of_the_layer(heard, labels, tmp_path):
     pretraining.pretrain("hubert", heard, tmp_path / "first", PLAN, TINY, labels=labels)
-    second = pretraining.label_by_layer(heard, tmp_path / "2.npz", tmp_path / "first", 1, 6)
+    second = targets.label_by_layer(heard, tmp_path / "2.npz", tmp_path / "first", 1, 6)
     assert [clip.shape for clip in second] == [(len(clip), 1) for clip in labels]
     frames = load_encoder(f"{tmp_path / 'first'}@1").frames(heard.samples(0))
     own = second[0][:, 0]
@@ -156,7 +156,7 @@ def test_second_targets_are_clusters_of_the_layer(heard, labels, tmp_path):
 
 def test_labels_side_by_side(labels):
     more = [np.arange(len(clip)) for clip in labels]
-    for clip, own, both in zip(labels, more, pretraining.side_by_side([labels, more])):
+    for clip, own, both in zip(labels, more, targets.side_by_side([labels, more])):
         np.testing.assert_array_equal(both[:, :-1], clip)
         np.testing.assert_array_equal(both[:, -1], own)
 
@@ -164,7 +164,7 @@ def test_labels_side_by_side(labels):
 def test_too_few_frames_for_the_clusters(heard, tmp_path):
     short = replace(heard, clips=heard.clips[:1])
     with pytest.raises(ValueError, match="49 frames of speech are too few for 100 clusters"):
-        pretraining.label_by_acoustics(short, tmp_path / "labels.npz", 100)
+        targets.label_by_acoustics(short, tmp_path / "labels.npz", 100)
 
 
 # Updates
@@ -221,7 +221,7 @@ def tones(heard) -> Audio:
 @pytest.mark.parametrize("objective", ["hubert", "wav2vec2"])
 def test_a_small_network_learns(objective, tones, tmp_path):
     plan = replace(PLAN, updates=100, learning_rate=3e-3, dropout=0.0)
-    labels = pretraining.label_by_acoustics(tones, tmp_path / "labels.npz", 4)
+    labels = targets.label_by_acoustics(tones, tmp_path / "labels.npz", 4)
     labels = labels if objective == "hubert" else None
     folder = tmp_path / "encoder"
     history = pretraining.pretrain(objective, tones, folder, plan, TINY, labels=labels, every=25)
@@ -236,10 +236,10 @@ PRETRAIN = """
     import numpy as np, pandas as pd
     sys.path.insert(0, {tests!r})
     from conftest import sound
-    from test_pretraining import PLAN, TINY, Audio, pretraining
+    from test_pretraining import PLAN, TINY, Audio, pretraining, targets
     clips = [(32_000 * sound(i, 16_000 + 1_600 * i)).astype(np.int16) for i in range(16)]
     heard, folder = Audio(clips, pd.DataFrame()), Path({folder!r})
-    labels = pretraining.label_by_acoustics(heard, folder / "labels.npz", 8)
+    labels = targets.label_by_acoustics(heard, folder / "labels.npz", 8)
     labels = labels if {objective!r} == "hubert" else None
     update = pretraining.Learner.update
     def killed(self, number, *batch):
