@@ -23,12 +23,11 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, HubertConf
 
 from emoshare_utils import acoustic, audio
 from emoshare_utils.device import choose_device, choose_precision, one_thread
-from emoshare_utils.objectives import Size, start_as_filters
+from emoshare_utils.objectives import HOP, Size, start_as_filters
 from emoshare_utils.paths import home
 from emoshare_utils.speech_encoder import SpeechEncoder, normalised, supports
 
 VERSION = 2  # raise it when the frames of a clip change
-HOP = 320  # samples: 20 ms
 TRAINING_ONLY = {"masked_spec_embed"}  # a weight that frames do not depend on
 ABOUT = {"_name_or_path", "transformers_version", "architectures", "dtype"}  # nor these settings
 POOLED = "pooled"

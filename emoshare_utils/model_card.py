@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 
+from emoshare_utils.audio import MIN_SAMPLES
 from emoshare_utils.pretraining import Audio, Plan
 from emoshare_utils.targets import VIEWS
 
@@ -45,6 +46,8 @@ def model_card(
     weights = load_file(folder / "model.safetensors").values()
     sources = heard.sources.assign(hours=heard.sources["hours"].round(2))
     last, objective = history.iloc[-1], config["model_type"]
+    made = history.groupby("iteration")["update"].max()
+    parts = " + ".join(f"{updates:,}" for updates in made)
     corpora = sources["source"].unique()
     template = files("emoshare_utils").joinpath("data/model_card.md").read_text("utf-8")
     return template.format(
@@ -58,7 +61,13 @@ def model_card(
         kernel=config["conv_kernel"][0],
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],
-        updates=history.groupby("iteration")["update"].max().sum(),
+        choice=", but the layer was chosen by shares" if objective == "hubert" else "",
+        start="a bank of filters at first" if config["conv_kernel"][0] >= MIN_SAMPLES else "random",
+        updates=made.sum(),
+        iterations=f" ({parts}, each with its own rise and fall)" if len(made) > 1 else "",
+        hidden=plan.hidden,
+        span=plan.span,
+        dropout=plan.dropout,
         seconds=plan.seconds,
         rate=plan.learning_rate,
         seed=plan.seed,

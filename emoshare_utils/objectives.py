@@ -1,8 +1,9 @@
 """What pretraining asks of an encoder: HuBERT's objective and wav2vec2.0's, on one network.
 
 Both hide spans of frames from the transformer and ask what was there. HuBERT (Hsu et al. 2021)
-predicts the label of a cluster that the hidden frame fell into; wav2vec2.0 (Baevski et al. 2020)
-picks the hidden frame's own quantised features out of those of other hidden frames of its clip.
+predicts the label of a cluster that the hidden frame fell into, here of several clusterings at
+once, and of the frames that are seen too; wav2vec2.0 (Baevski et al. 2020) picks the hidden
+frame's own quantised features out of those of other hidden frames of its clip.
 """
 
 import math
@@ -20,8 +21,9 @@ from transformers import (
     Wav2Vec2ForPreTraining,
 )
 
-from emoshare_utils.audio import SAMPLE_RATE
+from emoshare_utils.audio import MIN_SAMPLES, SAMPLE_RATE
 
+HOP = 320  # samples: 20 ms
 CODES = 128  # width in which a frame is compared with a cluster or with quantised features
 ALPHA = 0.5  # HuBERT: weight of the hidden frames, as against those that are seen
 TEMPERATURE = 0.1  # of the cosine similarity, in both papers
@@ -45,6 +47,10 @@ class Size:
         layers: of the transformer, LayerNorm before each part, as in the large HuBERT.
         heads, feed_forward: of each layer.
         positions: frames that the positional convolution sees, in `groups`.
+
+    Raises:
+        ValueError: the convolutions make no frames of 400 samples every 320, or numbers do not
+            divide as they should.
     """
 
     conv: tuple[int, ...] = (512, 256)
@@ -56,6 +62,25 @@ class Size:
     feed_forward: int = 512
     positions: int = 64
     groups: int = 32
+
+    def __post_init__(self) -> None:
+        samples, every = 1, 1
+        for kernel, stride in zip(self.kernels, self.strides):
+            samples, every = samples + (kernel - 1) * every, every * stride
+        if (samples, every) != (MIN_SAMPLES, HOP) or not (
+            len(self.conv) == len(self.kernels) == len(self.strides)
+        ):
+            raise ValueError(
+                f"conv = {self.conv}, kernels = {self.kernels}, strides = {self.strides}: expected "
+                f"as many of each, together {MIN_SAMPLES} samples a frame, one every {HOP}"
+            )
+        for name, value, by in (
+            ("conv[0]", self.conv[0], 4),
+            ("width", self.width, self.heads),
+            ("width", self.width, self.groups),
+        ):
+            if value % by:
+                raise ValueError(f"{name} = {value}: expected a multiple of {by}")
 
     def settings(self, dropout: float = 0.0) -> dict:
         """What a transformers configuration of this size says."""
@@ -206,7 +231,8 @@ class Wav2Vec2(nn.Module):
         contrastive = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
         entries = CODEBOOK[0] * CODEBOOK[1]
         loss = contrastive + DIVERSITY * (entries - use) / entries
-        return Outcome(loss, (logits.argmax(-1) == 0).float().mean(), use.detach())
+        right = (logits[:, :1] > logits[:, 1:]).all(1)  # a tie is not: in bfloat16 there are many
+        return Outcome(loss, right.float().mean(), use.detach())
 
     def quantise(self, features: Tensor, hidden: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         """Features (N, L, W_c) -> one codebook entry of each group for each frame, and their use.
@@ -226,7 +252,10 @@ OBJECTIVES = {"hubert": Hubert, "wav2vec2": Wav2Vec2}
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of the angle between each row of a (..., A, D) and each of b (..., B, D), float32."""
+    """Cosine of the angle between each row of a (..., A, D) and each of b (..., B, D).
+
+    Under autocast the product is rounded to bfloat16.
+    """
     return F.normalize(a, dim=-1).float() @ F.normalize(b, dim=-1).float().mT
 
 
@@ -271,6 +300,7 @@ def entries_of(quantised: Tensor) -> Tensor:
 def start_as_filters(encoder: nn.Module) -> nn.Module:
     """Let the first convolution start as band-pass filters, from which it goes on to learn.
 
+    One that does not span a frame's 400 samples is left as it is: it could not hear low bands.
     Each is a cosine under a Hann window as long as the kernel. Their frequencies lie evenly in
     mel from 60 to 7,600 Hz, each in four phases: half-waves (GELU) of all four add up to about
     the band's magnitude. A filter is the louder the higher it is, as speech is the softer, so
@@ -278,6 +308,8 @@ def start_as_filters(encoder: nn.Module) -> nn.Module:
     """
     first = encoder.feature_extractor.conv_layers[0].conv
     channels, _, kernel = first.weight.shape
+    if kernel < MIN_SAMPLES:
+        return encoder
     mel = torch.linspace(*(2595 * math.log10(1 + hz / 700) for hz in BANDS), channels // 4)
     frequency = 700 * (10 ** (mel / 2595) - 1)  # Hz
     seconds = (torch.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE

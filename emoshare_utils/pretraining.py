@@ -202,6 +202,8 @@ def pretrain(
         raise ValueError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
     if objective == "hubert":
         _check(heard, labels)
+    else:
+        labels = None
     folder.mkdir(parents=True, exist_ok=True)
     about = {
         "objective": objective,
@@ -322,14 +324,17 @@ class Learner:
 
     def restore(self, folder: Path) -> None:
         """Go back to the checkpoint, if there is one of this objective, plan and size."""
-        file = folder / "checkpoint.pt"
+        file, finished = folder / "checkpoint.pt", (folder / "model.safetensors").is_file()
         if not file.is_file():
+            if finished:
+                print(f"{folder} has no checkpoint.pt: its encoder is now in {_set_aside(folder)}")
             return
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
         except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
             cause = " ".join(str(error).split())[:100]
-            print(f"{file} is damaged ({cause}): this encoder starts from its first update")
+            kept = f"; what was finished is in {_set_aside(folder)}" if finished else ""
+            print(f"{file} is damaged ({cause}): this encoder starts from its first update{kept}")
             return
         if state["about"] != json.dumps(self.about):
             aside = _set_aside(folder)

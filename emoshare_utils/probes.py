@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from emoshare_utils import audio
 from emoshare_utils.corpus import Corpus
-from emoshare_utils.metrics import spearman
+from emoshare_utils.metrics import interval, spearman
 from emoshare_utils.progress import track
 from emoshare_utils.store import FeatureStore
 
@@ -32,7 +32,7 @@ def pooled_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
 
 
 def loudness(corpus: Corpus) -> np.ndarray:
-    """Each clip's level, (n,), in dB below full scale (RMS)."""
+    """Each clip's level, (n,), in dB relative to full scale (RMS)."""
     paths = track(corpus.clips["path"], "level")
     power = [np.mean(np.square(audio.read_audio(corpus.root / path))) for path in paths]
     return 10 * np.log10(power)
@@ -132,8 +132,8 @@ def _interval(
     truth: np.ndarray,
     told: np.ndarray,
     units: np.ndarray,
-) -> np.ndarray:
-    """The percentile interval of a score over resamples of the units that clips belong to."""
+) -> tuple[float, float]:
+    """The 95 % interval of a score over resamples of the units that clips belong to."""
     members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
     rng = np.random.default_rng(0)
     scores = []
@@ -141,7 +141,7 @@ def _interval(
         drawn = rng.integers(len(members), size=len(members))
         clips = np.concatenate([members[unit] for unit in drawn])
         scores.append(score(truth[clips], told[clips]))
-    return np.nanpercentile(scores, [2.5, 97.5])
+    return interval(np.array(scores), len(members))
 
 
 def _own_speakers(clips: pd.DataFrame) -> np.ndarray:

@@ -22,7 +22,8 @@ from emoshare_utils.pretraining import Audio, checksum, n_frames
 from emoshare_utils.progress import track
 from emoshare_utils.store import atomic, writing
 
-FIT = 300_000  # frames that k-means sees
+FIT = 300_000  # frames that k-means sees: every n-th, so that there are so many at least
+VERSION = 1  # raise it when the labels of a clip change
 VOICE = 800  # samples, 50 ms, in which pitch is looked for
 ENCODED = 16  # clips at once
 
@@ -57,7 +58,7 @@ VIEWS = (
 def acoustics(samples: np.ndarray) -> np.ndarray:
     """40 MFCC, pitch, voicing and level of each of an encoder's frames, (L, 43).
 
-    All are taken around the middle of a frame's 25 ms.
+    MFCC are of 25 ms, 2.5 ms earlier than the frame; the others are of 50 ms around its middle.
     """
     every_10_ms = acoustic.Mfcc()(torch.from_numpy(samples))
     mfcc = every_10_ms[1::2][: n_frames(len(samples))].numpy()
@@ -115,7 +116,9 @@ def label_by_acoustics(
             _cluster([course(clip, view) for clip in clips], clusters, seed) for view in views
         )
 
-    return _kept(file, [checksum(heard.clips), acoustic.VERSION, VIEWS, clusters, seed], make)
+    return _kept(
+        file, [checksum(heard.clips), acoustic.VERSION, VERSION, VIEWS, clusters, seed], make
+    )
 
 
 def label_by_layer(

@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from emoshare_utils import pretraining, targets
-from emoshare_utils.encoders import load_encoder
+from emoshare_utils.encoders import MINI, MINIS, load_encoder
 from emoshare_utils.model_card import model_card
 from emoshare_utils.objectives import Size
 from emoshare_utils.pretraining import Audio, Plan
@@ -281,10 +281,17 @@ def test_a_finished_pretraining_is_read(heard, tmp_path, capsys):
     assert (earlier / "model.safetensors").stat().st_mtime_ns == model  # a night's work is kept
     assert load_encoder(str(earlier)).width == 32 and (earlier / "checkpoint.pt").is_file()
     checkpoint = tmp_path / "a" / "checkpoint.pt"
-    for left in (1000, 0):  # bytes
-        checkpoint.write_bytes(checkpoint.read_bytes()[:left])
+    for number, left in enumerate((1000, 0, None), start=2):  # bytes
+        if left is None:
+            checkpoint.unlink()
+        else:
+            checkpoint.write_bytes(checkpoint.read_bytes()[:left])
+        model = (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns
         pretraining.pretrain("wav2vec2", heard, tmp_path / "a", PLAN, TINY)
-        assert f"{checkpoint} is damaged" in capsys.readouterr().out
+        said = "has no checkpoint.pt" if left is None else f"{checkpoint} is damaged"
+        out, aside = capsys.readouterr().out, tmp_path / "a" / f"earlier-{number}"
+        assert said in out and str(aside) in out
+        assert (aside / "model.safetensors").stat().st_mtime_ns == model
 
 
 def test_a_folder_is_pretrained_by_one_process_at_a_time(heard, tmp_path):
@@ -336,6 +343,7 @@ def test_the_encoder_is_a_folder_that_transformers_loads(heard, tmp_path):
 def test_what_is_refused(heard, labels, tmp_path):
     with pytest.raises(ValueError, match="objective = 'wavlm': expected one of hubert, wav2vec2"):
         pretraining.pretrain("wavlm", heard, tmp_path, PLAN, TINY)
+    pretraining.pretrain("wav2vec2", heard, tmp_path / "w", PLAN, TINY, labels=labels)  # not read
     for wrong in (None, labels[1:], [*labels[1:], labels[0]]):
         with pytest.raises(ValueError, match="hubert needs labels"):
             pretraining.pretrain("hubert", heard, tmp_path, PLAN, TINY, labels=wrong)
@@ -345,6 +353,37 @@ def test_what_is_refused(heard, labels, tmp_path):
     wild = replace(PLAN, learning_rate=1e30)
     with pytest.raises(ValueError, match="is no finite number: set a lower learning rate than 1e"):
         pretraining.pretrain("wav2vec2", heard, tmp_path, wild, TINY, every=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernels": (400, 3)}, "together 400 samples a frame, one every 320"),
+        ({"strides": (320,)}, "as many of each"),
+        ({"conv": (30, 24)}, r"conv\[0\] = 30: expected a multiple of 4"),
+        ({"heads": 3}, "width = 32: expected a multiple of 3"),
+    ],
+)
+def test_a_network_that_fits_no_frames_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **change)
+
+
+def test_the_encoders_of_the_package_are_on_equal_terms():
+    cards = [(MINI / name / "README.md").read_text() for name in MINIS]
+    data, updates = ([part(card) for card in cards] for part in (_data, _updates))
+    assert data[0] == data[1] and updates[0] == updates[1]
+    histories = [pd.read_csv(MINI / name / "history.csv") for name in MINIS]
+    made = [h.groupby("iteration")["update"].max().sum() for h in histories]
+    assert made[0] == made[1] == 8000
+
+
+def _data(card):
+    return card.split("## Data")[1].split("## Intended use")[0]
+
+
+def _updates(card):
+    return next(line for line in card.splitlines() if line.startswith("| updates |"))
 
 
 def test_signs_of_collapse():
