@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-figures: $(READY) ## Run the workbook: the tables and figures of PROFILE (demo, crema_d, compare23, control, smoke)
+figures: $(READY) ## Run the workbook: the tables and figures of PROFILE (demo, crema_d, compare23, control, pretraining, smoke)
 	$(BIN)/python -m emoshare_utils run $(PROFILE) $(ARGS)
 
 test: $(READY) ## Run all tests

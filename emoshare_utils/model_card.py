@@ -64,7 +64,7 @@ def model_card(
         choice=", but the layer was chosen by shares" if objective == "hubert" else "",
         start="a bank of filters at first" if config["conv_kernel"][0] >= MIN_SAMPLES else "random",
         updates=made.sum(),
-        iterations=f" ({parts}, each with its own rise and fall)" if len(made) > 1 else "",
+        iterations=f" ({parts}, the rate of each rising and falling anew)" if len(made) > 1 else "",
         hidden=plan.hidden,
         span=plan.span,
         dropout=plan.dropout,

@@ -26,7 +26,7 @@ def pretraining_curves(history: pd.DataFrame, *, listeners: str) -> Figure:
     """Loss, masked accuracy and the use of clusters or codebook, by update.
 
     A line is one encoder in one iteration; a second iteration goes on to the right of the first,
-    with other targets, so that its loss and accuracy cannot be compared with the first one's.
+    with one target more and new maps to the clusters: its loss and accuracy start anew.
 
     Args:
         history: objective, seed, iteration, update, loss, accuracy, use.

@@ -50,7 +50,7 @@ class Training:
             which saves the first epochs, and a ReLU output from starting dead.
         average: the weights that are judged on devel and kept are a running mean over all steps, in
             which a step counts that many times as much as the next (Polyak averaging; .98: about
-            the last 50); 0: those of the last step, as in the paper.
+            the last 50, and fewer in the beginning); 0: those of the last step, as in the paper.
         shift: mel bands by which, at most, training moves a clip's (standardised) spectrum up or
             down, by chance and anew each epoch, much as another vocal tract would. Only `fbank`
             has mel bands; other features stay as they are.
