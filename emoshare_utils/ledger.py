@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -62,6 +63,7 @@ class Ledger:
             "code": _digest(cells),
             "parameters": dict(parameters),
             "corpus folder": None if made_here else _corpus(parameters.get("root")),
+            "other folders": {name: _corpus(name) for name in _named(parameters)},
             **self.shared,
             "what it starts from": self._earlier(name),
         }
@@ -146,6 +148,18 @@ def _package_sources() -> Iterator[tuple[str, str | None]]:
     for path in _files(package):
         if path.suffix != ".pyc" and path.name not in RUNNER:
             yield str(path.relative_to(package)), _checksum(path)
+
+
+def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """The folders that parameters name beside the corpus: encoders, and what they are made from."""
+    encoders = parameters.get("encoder") or []
+    for name in [encoders] if isinstance(encoders, str) else encoders:
+        folder = re.sub(r"@\w+$", "", name)  # without its layer
+        if resolve(folder).is_dir():
+            yield folder
+    for source in (parameters.get("sources") or {}).values():
+        if root := source.get("root") if isinstance(source, Mapping) else source:
+            yield root
 
 
 def _corpus(root: str | None) -> str | None:

@@ -178,6 +178,26 @@ def test_a_corpus_folder_counts_by_label_content_and_audio_size(three):
     assert of(None) is of("no/such/folder") is None
 
 
+def test_folders_of_encoders_and_sources_count_by_content(three):
+    for name in ("mine", "speech", "more"):
+        (three / name).mkdir()
+        (three / name / "a.json").write_text(name)
+
+    def of():
+        sources = {"a": "speech", "b": {"root": "more"}, "simulated": ""}
+        parameters = {"encoder": ["fbank", "hubert-base@6", "mine@2"], "sources": sources}
+        return ledger.Ledger(Run("demo")).inputs("01_data", [], parameters)["other folders"]
+
+    first = of()
+    assert first.keys() == {"mine", "speech", "more"} and None not in first.values()
+    for name in first:
+        (three / name / "a.json").write_text("another")
+        assert [key for key, value in of().items() if value != first[key]] == [name]
+        (three / name / "a.json").write_text(name)
+    one = ledger.Ledger(Run("demo")).inputs("01_data", [], {"encoder": "mine"})
+    assert one["other folders"].keys() == {"mine"}
+
+
 @pytest.mark.parametrize("root", ["", "root: null\n", "root: ''\n", "root: voices\n"])
 def test_a_simulated_corpus_needs_no_folder(project, root):
     make = (
