@@ -377,9 +377,10 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(made, tmp
     assert not torch.equal(one["ffnn.share.weight"], other["ffnn.share.weight"])
 
 
-def test_a_checkpoint_predicts_what_the_table_says(made, tmp_path):
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_checkpoint_predicts_what_the_table_says(made, tmp_path, average):
     _, store = made
-    system = train(made, tmp_path, architecture=2)
+    system = train(made, tmp_path, architecture=2, average=average)
     network = load_network(system.folder, "Boredom", 5)
     assert isinstance(network, ARCHITECTURES[2])
     rows = system.predictions[system.predictions["emotion"] == "Boredom"]
