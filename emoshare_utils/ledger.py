@@ -62,8 +62,8 @@ class Ledger:
         return {
             "code": _digest(cells),
             "parameters": dict(parameters),
-            "corpus folder": None if made_here else _corpus(parameters.get("root")),
-            "other folders": {name: _corpus(name) for name in _named(parameters)},
+            "corpus folder": None if made_here else _folder(parameters.get("root")),
+            "other folders": {name: _folder(name) for name in _named(parameters)},
             **self.shared,
             "what it starts from": self._earlier(name),
         }
@@ -154,7 +154,7 @@ def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
     """The folders that parameters name beside the corpus: encoders, and what they are made from."""
     encoders = parameters.get("encoder") or []
     for name in [encoders] if isinstance(encoders, str) else encoders:
-        folder = re.sub(r"@\w+$", "", name)  # without its layer
+        folder = re.sub(r"@(\d+|pooled)$", "", name)  # without its layer
         if resolve(folder).is_dir():
             yield folder
     for source in (parameters.get("sources") or {}).values():
@@ -162,7 +162,8 @@ def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
             yield root
 
 
-def _corpus(root: str | None) -> str | None:
+def _folder(root: str | None) -> str | None:
+    """What tells a folder's content from another's; None where there is no folder."""
     folder = resolve(root) if root else None
     if folder is None or not folder.is_dir():
         return None

@@ -273,9 +273,8 @@ def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
 
 @pytest.mark.parametrize("name", ["fbank", "wav2vec2-mini", "untrained"])
 def test_ctrl_c_keeps_what_is_finished_and_says_so(corpus, tmp_path, name):
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's job in the background has none
+    # A shell's job in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt(count):
         if count == 9:

@@ -161,7 +161,7 @@ def test_a_corpus_folder_counts_by_label_content_and_audio_size(three):
     (three / "profiles" / "demo.yaml").write_text(PROFILE.replace("null", "corpus"))
 
     def of(root="corpus"):
-        return ledger._corpus(root)
+        return ledger._folder(root)
 
     first = of()
     (corpus / "a.wav").write_bytes(b"4321")
