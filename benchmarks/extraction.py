@@ -28,12 +28,14 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoFeatureExtractor, AutoModel
 
-from emoshare_utils import audio, figures
-from emoshare_utils.corpus import COLUMNS, Corpus
-from emoshare_utils.device import choose_device, has_onednn, multiplies_bfloat16
-from emoshare_utils.encoders import Encoder, load_encoder, relative_error
-from emoshare_utils.extract import extract
+from emoshare_utils.corpora import audio
+from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
+from emoshare_utils.device import choose_device, multiplies_bfloat16
+from emoshare_utils.features.encoders import Encoder, load_encoder, relative_error
+from emoshare_utils.features.extract import extract
+from emoshare_utils.models.kernels import has_onednn
 from emoshare_utils.paths import Run
+from emoshare_utils.results.figures.style import save
 
 BENCH = Run("bench")
 ROUNDS = 5
@@ -352,7 +354,7 @@ def main() -> None:
     print(rows.round(4).to_string())
     BENCH.folder.mkdir(parents=True, exist_ok=True)
     (BENCH.folder / "extraction.json").write_text(json.dumps(report, indent=2) + "\n")
-    figures.save(draw(rows), BENCH.figures, "extraction", rows)
+    save(draw(rows), BENCH.figures, "extraction", rows)
     for folder in ("features", "models"):
         shutil.rmtree(BENCH.folder / folder, ignore_errors=True)
 

@@ -33,14 +33,15 @@ from benchmarks.extraction import (
     precisions,
     timed,
 )
-from emoshare_utils import training
-from emoshare_utils.corpus import PAPER_EMOTIONS, Corpus
+from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS, Corpus
 from emoshare_utils.device import choose_device, one_worker_a_core
-from emoshare_utils.encoders import n_frames
-from emoshare_utils.learner import Learner, step
-from emoshare_utils.models import ARCHITECTURES, Sizes
-from emoshare_utils.store import SHARD_CLIPS, FeatureStore
-from emoshare_utils.training import Training, train_system
+from emoshare_utils.features.encoders import n_frames
+from emoshare_utils.features.store import SHARD_CLIPS, FeatureStore
+from emoshare_utils.models.architectures import ARCHITECTURES, Sizes
+from emoshare_utils.training.learner import Learner, step
+from emoshare_utils.training.predictions import _batches, _loader
+from emoshare_utils.training.settings import Training
+from emoshare_utils.training.systems import train_system
 
 ROUNDS = 3
 WIDTH, PAPER_FRAMES, BATCH = 1024, 398, 128
@@ -153,7 +154,7 @@ class Contenders:
         """Seconds of one step for all emotions, reading included, turn by turn."""
         network = self.learners[0].network
         settings = Training(precision=precision)
-        loader = training._loader(self.store, network, settings, self.device)
+        loader = _loader(self.store, network, settings, self.device)
         batches = loader.batches((self.batches[turn] for turn in turns), self.clip_ids)
         with one_worker_a_core() as pool:
             while True:
@@ -225,8 +226,8 @@ def over_the_papers_store(precision: str, steps: int | None) -> dict:
     corpus, store = make_store(sum(PAPER_CLIPS.values()), "paper")
     n_bytes = sum(file.stat().st_size for file in store.folder.glob("*.npy"))
     before_gb = peak_memory_gb()
-    batches = training._batches
-    training._batches = lambda *given: islice(batches(*given), steps)
+    batches = _batches
+    _batches = lambda *given: islice(batches(*given), steps)
     models = BENCH.folder / "models"
     shutil.rmtree(models, ignore_errors=True)
     settings = Training(epochs=1, precision=precision, standardise=True)

@@ -4,7 +4,8 @@ import argparse
 import signal
 import sys
 
-from emoshare_utils import workbook
+from emoshare_utils.runner.execute import NotebookFailed
+from emoshare_utils.runner.profiles import WorkbookError, parse_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,12 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        overrides = workbook.parse_settings(given.set)
-        workbook.run(given.profile, overrides, only=given.only, force=given.force)
-    except workbook.NotebookFailed as error:
+        overrides = parse_settings(given.set)
+        run(given.profile, overrides, only=given.only, force=given.force)
+    except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except (workbook.WorkbookError, OSError) as error:
+    except (WorkbookError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:

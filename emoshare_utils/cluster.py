@@ -7,23 +7,14 @@ core of a CPU, one for a GPU. It trains one system at a time, on as many cores a
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
-
-from emoshare_utils.corpus import Corpus
-from emoshare_utils.encoders import Encoder, load_encoder
-from emoshare_utils.fill import fill
-from emoshare_utils.store import FeatureStore, Shard
-from emoshare_utils.training import train_system
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -31,7 +22,6 @@ if TYPE_CHECKING:
 CONNECT_S = 30  # to wait for a scheduler, for its first worker, and for one to come back
 CORES = len(os.sched_getaffinity(0))  # Dask tells torch to use one
 Result = TypeVar("Result")
-_loading, _training = Lock(), Lock()
 
 
 class ClusterError(RuntimeError):
@@ -72,46 +62,6 @@ def connected(scheduler: str) -> Iterator["Client"]:
         except TimeoutError as error:
             raise ClusterError(f"scheduler {scheduler} has no workers: start some first") from error
         yield client
-
-
-def fill_over_cluster(
-    corpus: Corpus, encoder: Encoder, store: FeatureStore, shards: list[Shard], scheduler: str
-) -> Iterator[tuple[int, float]]:
-    """Make `shards` on the workers of `scheduler`; yields (clips, seconds of audio) after each.
-
-    Raises:
-        ClusterError: the scheduler or its workers cannot do it.
-        CorpusError, StoreError: as a worker met them.
-    """
-    local = scheduler.startswith("local:")
-    tasks = [
-        (
-            corpus.with_clips(shard.clips),
-            shard.name,
-            encoder.request,
-            encoder.settings,
-            store.folder,
-            local,
-        )
-        for shard in shards
-    ]
-    return over_cluster(scheduler, _make, tasks)
-
-
-def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
-    """Train systems on the workers of `scheduler`; yields the folder of each when it is finished.
-
-    Another worker goes on with the system of one that died, from its last epoch.
-
-    Args:
-        tasks: the arguments of `training.train_system`, with the store as its folder.
-
-    Raises:
-        ClusterError: the scheduler or its workers cannot do it.
-        StoreError: as a worker met it.
-    """
-    local = int(scheduler.partition(":")[2]) if re.fullmatch(r"local:\d+", scheduler) else 0
-    return over_cluster(scheduler, _train, [(task, local) for task in tasks], one_a_worker=True)
 
 
 def over_cluster(
@@ -171,46 +121,6 @@ def _wait_for_some(client: "Client", pending: set["Future"]) -> set["Future"]:
                 ) from None
 
 
-def _make(
-    corpus: Corpus, name: str, request: dict, settings: dict, folder: Path, local: bool
-) -> tuple[int, float]:
-    """One shard, on a worker: encode its clips and write it."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    if local:
-        request = request | {"device": _device(request["device"], worker.name)}
-    with _loading:  # threads of one worker share what the first one loads
-        encoder = _loaded(**request)
-    if encoder.settings != settings:
-        others = {key for key in settings if encoder.settings.get(key) != settings[key]}
-        raise ClusterError(
-            f"worker {worker.address} would make other frames than this process: its "
-            + ", ".join(f"{key} is {encoder.settings.get(key)}" for key in sorted(others))
-            + ", not "
-            + ", ".join(str(settings[key]) for key in sorted(others))
-            + ": install the same packages there and start it anew"
-        )
-    _see(folder)
-    store, shard = FeatureStore(folder), Shard(name, corpus.clips)
-    made = list(fill(corpus, encoder, store, [shard], workers=1))
-    return sum(clips for clips, _ in made), sum(seconds for _, seconds in made)
-
-
-def _train(task: dict, local: int) -> Path:
-    """One system, on a worker: train it, or go on with it. `local`: workers on this machine."""
-    from distributed import get_worker
-
-    _see(task["store"])
-    if local:
-        task = task | {"device": _device(task["device"], get_worker().name)}
-        torch.set_num_threads(max(1, CORES // local))
-    else:
-        torch.set_num_threads(get_worker().state.nthreads)
-    with _training:
-        return train_system(**task | {"store": FeatureStore(task["store"])}).folder
-
-
 def _see(folder: Path) -> None:
     from distributed import get_worker
 
@@ -225,8 +135,3 @@ def _device(device: str, worker: int) -> str:
     """Which GPU the local worker of this number takes; other workers are given theirs."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return f"cuda:{worker % gpus}" if gpus and device in ("auto", "cuda") else device
-
-
-@lru_cache(maxsize=2)
-def _loaded(**request) -> Encoder:
-    return load_encoder(**request)

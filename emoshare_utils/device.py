@@ -55,15 +55,6 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN, whose matrix products suit any maker's CPU, is there for this type."""
-    return (
-        device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )
-
-
 def give_memory_back() -> None:
     """Give freed memory back to the system; glibc keeps it, and more so the more threads free it.
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from emoshare_utils import audio
-from emoshare_utils.corpus import COLUMNS, Corpus
-from emoshare_utils.store import FeatureStore
+from emoshare_utils.corpora import audio
+from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
+from emoshare_utils.features.store import FeatureStore
 
 
 def sound(seed: int, n_samples: int = 4000) -> np.ndarray:

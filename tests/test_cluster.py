@@ -12,14 +12,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from emoshare_utils import cluster
 from emoshare_utils.cluster import ClusterError, connected
-from emoshare_utils.corpus import CorpusError
-from emoshare_utils.encoders import load_encoder
-from emoshare_utils.extract import extract
-from emoshare_utils.models import Sizes
-from emoshare_utils.store import FeatureStore, StoreError
-from emoshare_utils.training import System, Training, train_systems
+from emoshare_utils.corpora.clip_table import CorpusError
+from emoshare_utils.features.encoders import load_encoder
+from emoshare_utils.features.extract import extract
+from emoshare_utils.features.remote import fill_over_cluster
+from emoshare_utils.features.store import FeatureStore, StoreError
+from emoshare_utils.models.architectures import Sizes
+from emoshare_utils.training.settings import Training
+from emoshare_utils.training.systems import System, train_systems
 
 pytest.importorskip("distributed", reason="needs the optional extra: emoshare-utils[cluster]")
 ENCODER = "untrained"
@@ -84,7 +85,7 @@ def test_a_killed_workers_shard_is_made_by_another(corpus, tmp_path, straight, s
     encoder = load_encoder(ENCODER)
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
     shards = store.plan(corpus.clips)
-    steps = cluster.fill_over_cluster(corpus, encoder, store, shards, address)
+    steps = fill_over_cluster(corpus, encoder, store, shards, address)
     assert sum(clips for clips, _ in die_at_the_second_shard(steps)) == 12
     assert workers[0].wait(10) == -signal.SIGKILL
     assert content(store.folder) == straight
@@ -116,7 +117,7 @@ def test_a_worker_that_does_not_see_the_store_is_an_error(corpus, tmp_path, sche
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
     shards = store.plan(corpus.clips)
     store.folder = tmp_path / "elsewhere"
-    steps = cluster.fill_over_cluster(corpus, encoder, store, shards, scheduler[0])
+    steps = fill_over_cluster(corpus, encoder, store, shards, scheduler[0])
     with pytest.raises(ClusterError, match="does not see .*elsewhere: .*all workers share"):
         list(steps)
 
@@ -126,7 +127,7 @@ def test_workers_that_have_all_left_are_an_error(corpus, tmp_path, scheduler, mo
     address, workers = scheduler
     encoder = load_encoder(ENCODER)
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
-    steps = cluster.fill_over_cluster(corpus, encoder, store, store.plan(corpus.clips), address)
+    steps = fill_over_cluster(corpus, encoder, store, store.plan(corpus.clips), address)
     next(steps)
     workers[1].kill()
     with pytest.raises(ClusterError, match="all workers have left: start some, then run the same"):

@@ -16,11 +16,13 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 
-from emoshare_utils import workbook
 from emoshare_utils.corpora import ADAPTERS
-from emoshare_utils.corpus import PAPER_EMOTIONS
-from emoshare_utils.encoders import MINIS, PAPER_ENCODERS
+from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
+from emoshare_utils.features.pretrained import MINIS, PAPER_ENCODERS
 from emoshare_utils.paths import Run
+from emoshare_utils.runner.notebooks import read_notebooks
+from emoshare_utils.runner.profiles import read_parameters
+from emoshare_utils.runner.workbook import run
 
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -142,8 +144,8 @@ def test_every_picture_and_table_is_told_who_listened(path):
 
 
 def test_a_notebook_alone_is_the_demo():
-    notebooks = workbook.read_notebooks()
-    demo = workbook.read_parameters("demo", {}, notebooks)
+    notebooks = read_notebooks()
+    demo = read_parameters("demo", {}, notebooks)
     for notebook in notebooks:
         shared = {name: demo[name] for name in notebook.parameters if name in demo}
         assert shared == {name: notebook.parameters[name] for name in shared}, notebook.name
@@ -153,7 +155,7 @@ def test_a_notebook_alone_is_the_demo():
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles_name_what_the_notebooks_declare(profile):
-    values = workbook.read_parameters(profile, {}, workbook.read_notebooks())
+    values = read_parameters(profile, {}, read_notebooks())
     assert values["run"] == profile
     assert values["corpus"] in ADAPTERS
     assert bool(values["root"]) == (values["corpus"] != "simulated")
@@ -228,7 +230,7 @@ def test_smoke_leaves_executed_notebooks_to_read(smoke):
 
 def test_a_second_run_is_up_to_date_and_quick(smoke, capsys):
     start = time.monotonic()
-    steps = workbook.run("smoke")
+    steps = run("smoke")
     assert time.monotonic() - start < 5
     assert [step.ran for step in steps] == [False] * len(NOTEBOOKS)
     assert "table1  csv md tex" in capsys.readouterr().out
@@ -338,7 +340,7 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
         for number, name in enumerate(names):
             write_clip(tmp_path / "data" / "wav" / name, rng.uniform(0.3, 0.9), 200, number)
 
-    steps = workbook.run("compare23", {**SMALL, "root": str(tmp_path)})
+    steps = run("compare23", {**SMALL, "root": str(tmp_path)})
     assert [step.ran for step in steps] == [True] * len(NOTEBOOKS)
     this = Run("compare23")
     submission = pd.read_csv(this.folder / "submission.csv")
@@ -389,8 +391,8 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
     actors = actors.assign(Race="Asian", Ethnicity="Not Hispanic")
     actors.to_csv(tmp_path / "VideoDemographics.csv", index=False)
 
-    notebooks, given = workbook.read_notebooks(), {**SMALL, "root": str(tmp_path)}
-    parameters = workbook.read_parameters("crema_d", given, notebooks)
+    notebooks, given = read_notebooks(), {**SMALL, "root": str(tmp_path)}
+    parameters = read_parameters("crema_d", given, notebooks)
     for number in ("01", "02", "03", "04", "06"):
         run_here(number, parameters)
     this = Run("crema_d")

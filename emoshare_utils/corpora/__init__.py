@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from emoshare_utils.corpora import compare23, crema_d, simulated, table
-from emoshare_utils.corpus import Corpus, CorpusError, validate
+from emoshare_utils.corpora.clip_table import Corpus, CorpusError
+from emoshare_utils.corpora.validation import validate
 
 ADAPTERS = {module.NAME: module for module in (simulated, compare23, crema_d, table)}
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3"}

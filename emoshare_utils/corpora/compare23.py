@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from emoshare_utils.corpus import (
-    PAPER_EMOTIONS,
-    SPLITS,
-    Corpus,
-    numeric_shares,
-    read_table,
-    require_columns,
-)
+from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS, SPLITS, Corpus
+from emoshare_utils.corpora.reading import numeric_shares, read_table, require_columns
 
 NAME = "compare23"
 LAYOUT = "wav/, lab/train.csv, lab/devel.csv and lab/test.csv"

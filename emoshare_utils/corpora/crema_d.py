@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from emoshare_utils.corpus import Corpus, CorpusError, read_table, speaker_splits
+from emoshare_utils.corpora.clip_table import Corpus, CorpusError
+from emoshare_utils.corpora.reading import read_table, speaker_splits
 
 NAME = "crema_d"
 LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.csv"

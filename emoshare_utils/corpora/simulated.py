@@ -52,9 +52,9 @@ import pandas as pd
 from scipy import fft
 from scipy.stats import norm, spearmanr
 
+from emoshare_utils.corpora.clip_table import SPLITS, Corpus
 from emoshare_utils.corpora.espeak import LIMITS, SAMPLE_RATE_HZ, Espeak, Utterance
 from emoshare_utils.corpora.phrases import PHRASES
-from emoshare_utils.corpus import SPLITS, Corpus
 from emoshare_utils.progress import track
 
 NAME = "simulated"

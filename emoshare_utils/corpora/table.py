@@ -4,15 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from emoshare_utils.corpus import (
-    COLUMNS,
-    Corpus,
-    CorpusError,
-    numeric_shares,
-    read_table,
-    resolve_inside,
-    speaker_splits,
-)
+from emoshare_utils.corpora.clip_table import COLUMNS, Corpus, CorpusError, resolve_inside
+from emoshare_utils.corpora.reading import numeric_shares, read_table, speaker_splits
 
 NAME = "table"
 LAYOUT = "the audio files and the table that lists them, named by labels"

@@ -1,0 +1,120 @@
+"""A clip table against its audio files."""
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from emoshare_utils.corpora.clip_table import SPLITS, Corpus, CorpusError
+from emoshare_utils.corpora.reading import _listed
+
+
+def validate(
+    corpus: Corpus, audio: set[str], source: Path, allow_missing: bool = False
+) -> tuple[Corpus, pd.DataFrame]:
+    """Check a clip table against its audio files.
+
+    Shares outside [0, 1], or missing in train or devel, unknown splits and paths that leave the
+    corpus folder are always refused. Duplicate clips, speakers in two splits, labels without
+    audio and audio without a label are refused too, unless `allow_missing`, which drops as few
+    clips as mends the table and records each with its reason.
+
+    Args:
+        corpus: the clip table as its adapter read it.
+        audio: the audio files that lie in the corpus folder, relative to it.
+        source: the label file, for messages.
+
+    Returns:
+        The corpus without the dropped clips, and those: clip_id, path, reason.
+
+    Raises:
+        CorpusError: with what is wrong, how often, and the first five clips.
+    """
+    clips = corpus.clips
+    _check_splits(clips, source)
+    _check_shares(clips, corpus.emotions, source)
+    for path in clips["path"]:
+        corpus.path(path)
+
+    dropped = []
+    for reason, find in _FAULTS.items():
+        faulty = find(clips, audio)
+        if len(faulty) and not allow_missing:
+            raise CorpusError(
+                f"{source}: {reason}, {len(faulty)} found: {_listed(list(faulty['clip_id']))}. "
+                "Mend the corpus, or set allow_missing to drop and record them"
+            )
+        dropped.append(faulty[["clip_id", "path"]].assign(reason=reason))
+        clips = clips.drop(faulty.index, errors="ignore")
+    _check_splits(clips, f"{source}, faulty clips dropped")
+    dropped = pd.concat(dropped, ignore_index=True)
+    return corpus.with_clips(clips.reset_index(drop=True)), dropped
+
+
+def limit_rejected(rejected: pd.DataFrame, n_clips: int, limit: float, record: Path) -> None:
+    """CorpusError if more than the fraction `limit` of `n_clips` clips had to be set aside."""
+    if n_clips == 0 or len(rejected) > limit * n_clips:
+        reasons = rejected["reason"].value_counts().head(5)
+        raise CorpusError(
+            f"{len(rejected)} of {n_clips} clips were set aside, more than "
+            f"max_rejected = {limit:g} allows; see {record}. Most often: "
+            + "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
+        )
+
+
+def _check_splits(clips: pd.DataFrame, source: Path | str) -> None:
+    strange = clips[~clips["split"].isin(SPLITS)]
+    if len(strange):
+        raise CorpusError(
+            f"{source}: the split of {_listed(list(strange['clip_id']))} is "
+            f"{_listed(sorted(set(strange['split'].astype(str))))}: expected {_listed(SPLITS)}"
+        )
+    absent = [split for split in ("train", "devel") if split not in set(clips["split"])]
+    if absent:
+        raise CorpusError(f"{source}: no clip is in {_listed(absent)}: train and devel are needed")
+
+
+def _check_shares(clips: pd.DataFrame, emotions: tuple[str, ...], source: Path) -> None:
+    shares = clips[list(emotions)]
+    outside = (shares < 0) | (shares > 1)
+    missing = shares.isna() & clips["split"].isin(["train", "devel"]).to_numpy()[:, None]
+    for fault, what in ((outside, "outside [0, 1]"), (missing, "missing in train or devel")):
+        if fault.to_numpy().any():
+            columns = list(shares.columns[fault.any()])
+            rows = clips["clip_id"][fault.any(axis=1)]
+            raise CorpusError(
+                f"{source}: shares {what} in {_listed(columns)}, {len(rows)} clips: "
+                f"{_listed(list(rows))}. A share is the fraction of listeners, from 0 to 1 "
+                "(in your own table, name the share columns with shares)"
+            )
+
+
+def _duplicates(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+    """The later rows of a clip that stands more than once."""
+    return clips[clips.duplicated("clip_id") | clips.duplicated("path")]
+
+
+def _shared_speakers(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+    """The clips of a speaker outside the split that holds most of that speaker's clips."""
+    known = clips[clips["speaker"].notna()]
+    counts = known.groupby(["speaker", "split"]).size().unstack(fill_value=0)
+    home = known["speaker"].map(counts.idxmax(axis=1)) if len(known) else known["split"]
+    return known[known["split"] != home]
+
+
+def _without_audio(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+    return clips[~clips["path"].isin(audio)]
+
+
+def _without_label(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+    paths = sorted(audio - set(clips["path"]))
+    index = range(-len(paths), 0)  # no row of the table has these
+    ids = [PurePosixPath(path).stem for path in paths]
+    return pd.DataFrame({"clip_id": ids, "path": paths}, index=index)
+
+
+_FAULTS = {  # in this order: what one drops is no fault of the next
+    "label without audio": _without_audio,
+    "audio without label": _without_label,
+    "duplicate clip": _duplicates,
+    "speaker in two splits": _shared_speakers,
+}

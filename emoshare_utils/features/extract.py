@@ -1,0 +1,123 @@
+"""Clip table x encoder -> feature store; an interrupted run goes on where it was."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from emoshare_utils.corpora.audio import SAMPLE_RATE
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.features.encoders import Encoder, n_frames
+from emoshare_utils.features.fill import fill
+from emoshare_utils.features.store import FeatureStore, Shard, StoreError
+from emoshare_utils.files import atomic, locked, remove_leftovers, size
+from emoshare_utils.names import POOLED
+from emoshare_utils.progress import track_audio
+
+
+def extract(
+    corpus: Corpus, encoder: Encoder, features: Path, scheduler: str | None = None
+) -> FeatureStore:
+    """Encode every clip of `corpus` that the store does not hold yet.
+
+    Stored frames are compared with their checksums first; a damaged shard is named and made anew.
+
+    Args:
+        features: the folder of stores; `features/stores.json` then says which one belongs to
+            `encoder.name`.
+        scheduler: the address of a Dask scheduler whose workers see the same folders, or
+            "local:N" for N worker processes here. None: this process alone.
+
+    Raises:
+        CorpusError: a clip has changed or can no longer be read.
+        StoreError: another run is writing this store, or it cannot be written.
+        ClusterError: the scheduler or a worker cannot do it.
+        KeyboardInterrupt: stopped by hand. Whatever is raised, finished shards are kept.
+    """
+    about = features, encoder.name, encoder.width, encoder.settings
+    folder = FeatureStore.place(*about)
+    with locked(folder):
+        remove_leftovers(folder)
+        store = FeatureStore.create(*about)
+        for name in store.verify():
+            print(f"{store.folder / name} is damaged and will be made anew", flush=True)
+            store.discard(name)
+        shards = store.plan(corpus.clips)
+        _refuse_full_disk(store, encoder.name, shards)
+        with closing(_steps(corpus, encoder, store, shards, scheduler)) as steps:
+            _run(steps, f"extracting {encoder.name}", shards, store)
+        store.forget()
+        store.lengths(corpus.clips["clip_id"])  # StoreError if one is missing all the same
+    _remember(features, encoder.name, store)
+    return store
+
+
+def open_store(features: Path, encoder: str) -> FeatureStore:
+    """The store last extracted for `encoder`; FileNotFoundError names the notebook to run first."""
+    stores = stored(features)
+    if encoder not in stores or not (features / stores[encoder]).is_dir():
+        raise FileNotFoundError(
+            f"{features} has no frames from {encoder!r}: run "
+            f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
+        )
+    return FeatureStore(features / stores[encoder])
+
+
+def _steps(
+    corpus: Corpus,
+    encoder: Encoder,
+    store: FeatureStore,
+    shards: list[Shard],
+    scheduler: str | None,
+) -> Iterator[tuple[int, float]]:
+    if not scheduler:
+        return fill(corpus, encoder, store, shards)
+    from emoshare_utils.features.remote import fill_over_cluster  # Dask is an extra
+
+    return fill_over_cluster(corpus, encoder, store, shards, scheduler)
+
+
+def _run(
+    steps: Iterator[tuple[int, float]], label: str, shards: list[Shard], store: FeatureStore
+) -> None:
+    clips = sum(len(shard.clips) for shard in shards)
+    audio_s = sum(shard.clips["duration_s"].sum() for shard in shards)
+    try:
+        track_audio(steps, label, clips, audio_s)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{label} was stopped by hand: finished shards are kept in {store.folder}, and the "
+            "same command goes on from there"
+        ) from None
+
+
+def _refuse_full_disk(store: FeatureStore, encoder: str, shards: list[Shard]) -> None:
+    """StoreError now rather than after hours, if the frames to come cannot fit."""
+    if encoder.endswith(f"@{POOLED}"):
+        return  # a row a layer
+    needed = sum(
+        2 * store.width * n_frames(encoder, round(duration_s * SAMPLE_RATE))
+        for shard in shards
+        for duration_s in shard.clips["duration_s"]
+    )
+    free = shutil.disk_usage(store.folder).free
+    if needed > free:
+        raise StoreError(
+            f"{store.folder} needs {size(needed)} for frames from {encoder}, but {size(free)} are "
+            "free: make room, then run the same again"
+        )
+
+
+def stored(features: Path) -> dict[str, str]:
+    """The store of each encoder that has been extracted: encoder -> folder name."""
+    file = features / "stores.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def _remember(features: Path, encoder: str, store: FeatureStore) -> None:
+    with locked(features, wait=True):  # other encoders' runs write it too
+        remove_leftovers(features)
+        stores = stored(features) | {encoder: store.folder.name}
+        with atomic(features / "stores.json") as file:
+            file.write((json.dumps(stores, indent=2, sort_keys=True) + "\n").encode())

@@ -1,0 +1,130 @@
+"""Shards filled with frames: clips are read, encoded and written, all three at a time.
+
+While a batch is encoded, the next ones are decoded and the last shard is written.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emoshare_utils.corpora.audio import AudioError, checksum, decode
+from emoshare_utils.corpora.clip_table import Corpus, CorpusError
+from emoshare_utils.device import one_thread
+from emoshare_utils.features.encoders import Encoder
+from emoshare_utils.features.store import FeatureStore, Shard
+
+BATCH_S = {"cpu": 8.0, "cuda": 240.0}  # seconds of audio that are encoded together
+LAST_BATCHES = 8  # what is left of a shard makes at least so many, of `SHORTEST_S` or more
+SHORTEST_S = 2.0
+READERS = 8  # at most: decoding is quick beside encoding
+In, Out = TypeVar("In"), TypeVar("Out")
+
+
+def fill(
+    corpus: Corpus,
+    encoder: Encoder,
+    store: FeatureStore,
+    shards: Iterable[Shard],
+    workers: int | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Make `shards` here; yields (clips, seconds of audio) after each batch.
+
+    Args:
+        workers: how many batches a CPU encodes at a time, each with one thread; None: one a
+            core. It does not change the frames.
+    """
+    gpu = encoder.device.type != "cpu"
+    # two for a GPU: while one copies its frames back, it computes for the other
+    workers = 2 if gpu else workers or torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.enter_context(one_thread())
+        encoders = _pool(stack, workers)
+        readers, writer = _pool(stack, READERS if gpu else 1), _pool(stack, 1)
+        batches = (batch for shard in shards for batch in _batches(shard, encoder.device.type))
+        read = _ahead(readers, partial(_read, corpus), batches, 2 * READERS if gpu else 4)
+        frames, writing = [], None
+        for shard, rows, encoded in _ahead(encoders, partial(_encode, encoder), read, 1 + workers):
+            frames += encoded
+            if len(frames) == len(shard.clips):
+                if writing:
+                    writing.result()
+                writing = writer.submit(store.write_shard, shard.name, shard.clips, frames)
+                frames = []
+            yield len(rows), rows["duration_s"].sum()
+        if writing:
+            writing.result()
+
+
+def _batches(shard: Shard, device: str) -> Iterator[tuple[Shard, pd.DataFrame]]:
+    """The clips of a shard, longest first, `BATCH_S` of audio at a time, one clip at least.
+
+    On a GPU a clip counts as much as the batch's longest one, to which it is padded there. On a
+    CPU the last batches are shorter, so that all cores finish together.
+    """
+    seconds = shard.clips["duration_s"].to_numpy()
+    start = 0
+    while start < len(seconds):
+        budget_s, used_s = BATCH_S[device], seconds[start:].cumsum()
+        if device == "cpu":
+            budget_s = min(budget_s, max(used_s[-1] / LAST_BATCHES, SHORTEST_S))
+        else:
+            used_s = seconds[start] * np.arange(1, 1 + len(used_s))
+        end = start + max(1, int(np.searchsorted(used_s, budget_s, side="right")))
+        yield shard, shard.clips[start:end]
+        start = end
+
+
+def _read(
+    corpus: Corpus, batch: tuple[Shard, pd.DataFrame]
+) -> tuple[Shard, pd.DataFrame, list[np.ndarray]]:
+    shard, rows = batch
+    pairs = zip(rows["path"], rows["audio_checksum"])
+    return shard, rows, [_samples(corpus, path, expected) for path, expected in pairs]
+
+
+def _samples(corpus: Corpus, path: str, expected: str) -> np.ndarray:
+    try:
+        content = corpus.path(path).read_bytes()
+        if checksum(content) != expected:
+            raise AudioError("its bytes have changed")
+        return decode(content)
+    except (AudioError, OSError) as error:
+        raise CorpusError(
+            f"{corpus.path(path)} was usable when notebooks/01_data_preparation.ipynb checked it, "
+            f"but now: {error}. Finished shards are kept; run that notebook again"
+        ) from error
+
+
+def _encode(
+    encoder: Encoder, batch: tuple[Shard, pd.DataFrame, list[np.ndarray]]
+) -> tuple[Shard, pd.DataFrame, list[np.ndarray]]:
+    shard, rows, samples = batch
+    with np.errstate(over="ignore"):  # the store refuses what is not finite, and names the clip
+        return shard, rows, [frames.astype(np.float16) for frames in encoder.encode(samples)]
+
+
+def _pool(stack: ExitStack, workers: int) -> ThreadPoolExecutor:
+    """Threads that compute with one thread each; what waits is dropped when the stack closes."""
+    pool = ThreadPoolExecutor(workers, "worker", torch.set_num_threads, (1,))
+    stack.callback(pool.shutdown, cancel_futures=True)
+    return pool
+
+
+def _ahead(
+    pool: Executor, work: Callable[[In], Out], items: Iterable[In], ahead: int
+) -> Iterator[Out]:
+    """The results in order, while up to `ahead` more items are being worked on."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,102 @@
+"""Files that are there whole or not at all, and folders that one process writes at a time."""
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+
+class FolderError(RuntimeError):
+    """A folder that cannot be written, or that another process is writing; it says what to do."""
+
+
+def slug(name: str) -> str:
+    """A folder name for an encoder or emotion: `org/model` becomes `org--model-` and a checksum.
+
+    Only a name that had to change gets the checksum, which keeps different names apart.
+    """
+    plain = re.sub(r"[^\w.-]+", "--", name).strip(".-")
+    return plain if plain == name else f"{plain}-{checksum(name.encode())}".strip("-")
+
+
+def checksum(*parts: bytes | memoryview | np.ndarray) -> str:
+    """What tells content from other content: CRC-32 of the parts, one after the other, in hex."""
+    value = 0
+    for part in parts:
+        value = zlib.crc32(part if isinstance(part, bytes) else np.ascontiguousarray(part), value)
+    return f"{value:08x}"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under `path` whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed `atomic` left; only while no other process writes in `folder`."""
+    with writing(folder):
+        for file in folder.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say what to do where the disk is full or the folder is not to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = f"make room ({size(_free(folder))} are free)"
+        elif error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            advice = "its file system cannot lock files (flock): mount it so, or use another"
+        else:
+            advice = "make it writable, or set another run"
+        raise FolderError(
+            f"{folder} cannot be written ({error.strerror or error}): {advice}, then run the same "
+            "again. What is finished is kept"
+        ) from error
+
+
+@contextmanager
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases even when this process is killed."""
+    with writing(folder):
+        lock = (folder / ".lock").open("w")
+    with lock:
+        try:
+            with writing(folder):
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except FolderError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
+            raise FolderError(f"{folder} is being written by another run: let it finish") from error
+        yield
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def size(n_bytes: int) -> str:
+    """As "1.5 GB" or "20.0 MB"."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

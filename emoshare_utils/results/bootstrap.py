@@ -1,0 +1,137 @@
+"""How sure a rho is: bootstrap resamples and their intervals."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import stats
+
+CONFIDENCE = 0.95
+_CHUNK = 80_000  # resampled values at once: more would leave a processor's own cache
+
+
+def bootstrap(
+    shares: np.ndarray,
+    predictions: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+    speakers: Sequence[str] | None = None,
+) -> np.ndarray:
+    """rho in bootstrap resamples of the clips, or of the speakers with all their clips.
+
+    All systems and emotions meet the same resamples, so that their differences are paired. A
+    resample is a count c_i for each clip, and nothing is sorted again. With C_i the clips up to
+    and including clip i in the order of the values, the rank of clip i is C_i - (c_i - 1) / 2;
+    with r_i its rank by share, m the mean rank, and c_g the counts summed over clips with equal
+    values,
+
+        rho = sum_i c_i (r_i - m) (C_i - c_i / 2) / sqrt(V_share V_prediction),
+        V = (n^3 - sum_g c_g^3) / 12.
+
+    Args:
+        shares: (n, E), of E emotions.
+        predictions: (S, n, E), of S systems.
+        resamples: how many.
+        seed: resample i is drawn from `default_rng([seed, i])`, whatever was drawn before.
+        speakers: (n,); None: the clips are resampled.
+
+    Returns:
+        (resamples, S, E); NaN where either side of a resample is constant.
+    """
+    units = np.arange(len(shares))
+    if speakers is not None:
+        units = np.unique(speakers, return_inverse=True)[1]
+    ordered = [_ordered(share) for share in shares.T]
+    predicted = [[_ordered(values) for values in system.T] for system in predictions]
+
+    def rhos(chunk: range) -> np.ndarray:
+        counts = np.stack([_count(units.max() + 1, seed, number) for number in chunk])[:, units]
+        columns = [_rhos(counts, *column) for column in zip(ordered, zip(*predicted))]
+        return np.stack(columns, axis=2)
+
+    step = max(1, _CHUNK // len(units))
+    chunks = [range(i, min(i + step, resamples)) for i in range(0, resamples, step)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = np.concatenate(list(pool.map(rhos, chunks)))
+    found[:, ~np.isfinite(predictions).all(axis=1)] = np.nan
+    return found
+
+
+def interval(
+    values: np.ndarray, units: int | None = None, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The central interval that holds `confidence` of the resampled `values`.
+
+    Few units (clips, speakers) vary less in resamples than in truth. Given their number, the
+    interval is widened as Student's t is against the normal distribution (the expanded percentile
+    interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789): by 29 % with 8, 2 % with 100.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    tail = (1 - confidence) / 2
+    if units is not None and units > 1:
+        tail = stats.norm.cdf(np.sqrt(units / (units - 1)) * stats.t.ppf(tail, units - 1))
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+class _Ordered(NamedTuple):
+    order: np.ndarray  # (n,), the clips by ascending value
+    tied: np.ndarray  # (T,), the places among them whose value is not alone
+    starts: np.ndarray  # (G,), where each such value begins among `tied`
+
+
+def _ordered(values: np.ndarray) -> _Ordered:
+    order = np.argsort(values, kind="stable")
+    as_before = np.diff(values[order], prepend=np.nan) == 0
+    tied = np.flatnonzero(as_before | np.append(as_before[1:], False))
+    return _Ordered(order, tied, np.flatnonzero(~as_before[tied]))
+
+
+def _count(units: int, seed: int, number: int) -> np.ndarray:
+    """How often each unit is in this resample, (units,)."""
+    drawn = np.random.default_rng([seed, number]).integers(0, units, units)
+    return np.bincount(drawn, minlength=units).astype(float)
+
+
+def _rhos(counts: np.ndarray, share: _Ordered, predictions: Sequence[_Ordered]) -> np.ndarray:
+    """rho of each resample and system: counts (B, n) -> (B, S), as `bootstrap` derives it."""
+    size = counts.sum(axis=1, keepdims=True)
+    untied = size[:, 0] ** 3 - _cubes(counts)
+    ranks, spread_share = _ranks(counts, share, untied)
+    weights = np.empty_like(counts)
+    weights[:, share.order] = ranks - size / 2
+    weights *= counts
+    rhos = np.empty((len(counts), len(predictions)))
+    for place, prediction in enumerate(predictions):
+        ranks, spread = _ranks(counts, prediction, untied)
+        covariance = np.vecdot(np.take(weights, prediction.order, axis=1), ranks)
+        with np.errstate(invalid="ignore"):
+            rhos[:, place] = 12 * covariance / np.sqrt(spread_share * spread)  # 0 / 0 is NaN
+    return rhos
+
+
+def _ranks(counts: np.ndarray, by: _Ordered, untied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each clip's rank less one half, (B, n) by ascending value; and 12 V, (B,).
+
+    `untied` is 12 V of values that are all distinct.
+    """
+    counts = np.take(counts, by.order, axis=1)
+    # NumPy's cumulative sum takes about five times as long.
+    ranks = torch.from_numpy(counts).cumsum(1).numpy()
+    before = ranks[:, by.tied[by.starts]] - counts[:, by.tied[by.starts]]
+    ranks -= 0.5 * counts
+    if not len(by.tied):
+        return ranks, untied
+    alone = counts[:, by.tied]
+    together = np.add.reduceat(alone, by.starts, axis=1)
+    members = np.diff(by.starts, append=len(by.tied))
+    ranks[:, by.tied] = np.repeat(before + together / 2, members, axis=1)
+    return ranks, untied + _cubes(alone) - _cubes(together)
+
+
+def _cubes(counts: np.ndarray) -> np.ndarray:
+    return np.vecdot(counts * counts, counts)

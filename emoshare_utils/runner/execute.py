@@ -1,0 +1,114 @@
+"""One notebook, run by papermill."""
+
+import logging
+import os
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emoshare_utils.paths import Run, home, shown
+from emoshare_utils.runner.notebooks import Notebook
+from emoshare_utils.runner.screen import Screen, plain
+
+ERROR_LINES = 15
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook that stopped; the message shows the error and names the executed copy."""
+
+
+def _execute(notebook: Notebook, given: Mapping[str, Any], this: Run) -> None:
+    """Run one notebook into its executed copy, which shows the error if there is one."""
+    # papermill and what it brings take seconds to import; an up-to-date run needs none of it
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    copy = this.notebooks / f"{notebook.name}.ipynb"
+    screen = Screen(notebook.name)
+    try:
+        execute_notebook(
+            _literal(notebook.path),
+            _literal(copy),
+            given,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=notebook.path.parent,
+            start_timeout=120,
+            stdout_file=screen,
+            stderr_file=screen,
+            kernel_manager_class=_kernel_manager(),
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            iopub_timeout=60,
+            coalesce_streams=True,
+            on_notebook_start=screen.open,
+            on_cell_execute=screen.start,
+            on_cell_executed=screen.finish,
+            on_cell_error=_show_exit,
+        )
+        return
+    except PapermillExecutionError as error:
+        trace = plain("\n".join(error.traceback))
+    except (RuntimeError, TimeoutError) as error:
+        trace = f"{type(error).__name__}: the kernel died, often for want of memory ({error})"
+        _note(copy, screen.index, trace)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f" in {notebook.name}, {screen.where}") from None
+    screen.finish()
+    lines = trace.strip().splitlines()[-ERROR_LINES:]
+    raise NotebookFailed(
+        f"\n{notebook.name} failed in {screen.where}:\n"
+        + textwrap.indent("\n".join(lines), "    ")
+        + f"\n\nThe executed copy shows it: {shown(copy)}\n"
+        f"Once that is mended, the same command goes on with {notebook.name}."
+    )
+
+
+def _literal(path: Path) -> str:
+    """A path that papermill, which formats it with the parameters, leaves as it is."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _kernel_manager() -> type:
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+    from traitlets import default
+
+    package = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"EMOSHARE_HOME": str(home()), "PYTHONPATH": path}
+
+    class ThisInterpreter(AsyncKernelManager):
+        """Starts this Python on this package and project, whatever kernels are installed."""
+
+        @default("kernel_spec_manager")
+        def _no_installed_kernels(self) -> KernelSpecManager:
+            return KernelSpecManager(kernel_dirs=[])
+
+        def start_kernel(self, **options: Any) -> Any:
+            return super().start_kernel(**options | {"env": environment})
+
+    return ThisInterpreter
+
+
+def _show_exit(cell: Any, cell_index: int, execute_reply: Any) -> None:
+    """Make `sys.exit(0)`, which papermill takes for success, an error like any other."""
+    for output in cell.outputs:
+        if output.get("ename") == "SystemExit":
+            output.evalue = f"sys.exit({output.evalue}) in a notebook: what follows was skipped"
+            output.traceback = [f"SystemExit: {output.evalue}"]
+
+
+def _note(copy: Path, index: int | None, trace: str) -> None:
+    """Show in the executed copy what papermill leaves out of it: the death of the kernel."""
+    import nbformat
+    from nbformat.v4 import new_output
+
+    if index is not None:
+        executed = nbformat.read(copy, as_version=4)
+        name, _, message = trace.partition(": ")
+        error = new_output("error", ename=name, evalue=message, traceback=[trace])
+        executed.cells[index].outputs.append(error)
+        nbformat.write(executed, copy)

@@ -1,0 +1,78 @@
+"""The numbered notebooks and the parameters they declare."""
+
+import ast
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emoshare_utils.paths import home, shown
+
+
+class WorkbookError(ValueError):
+    """A run that cannot start; the message names the value and what to do."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A numbered notebook: its code cells and the parameters it declares, with their defaults."""
+
+    path: Path
+    cells: tuple[str, ...]
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Such as "03_training"."""
+        return self.path.stem
+
+
+def read_notebooks() -> list[Notebook]:
+    """The notebooks `notebooks/NN_*.ipynb`, in order.
+
+    Raises WorkbookError where there is none, where one cannot be read, and where a parameters
+    cell computes: papermill sets its values below that cell, so a derived one would be stale.
+    """
+    folder = home() / "notebooks"
+    found = [_read_notebook(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    if not found:
+        raise WorkbookError(
+            f"{folder} holds no numbered notebook such as 01_data_preparation.ipynb"
+        )
+    return found
+
+
+def _read_notebook(path: Path) -> Notebook:
+    try:
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        sources = tuple("".join(cell["source"]) for cell in code)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkbookError(f"{shown(path)} is not a notebook (format 4): {error!r}") from None
+    for cell, source in zip(code, sources):
+        if "parameters" in cell["metadata"].get("tags", []):
+            return Notebook(path, sources, _defaults(source, path))
+    return Notebook(path, sources, {})
+
+
+def _defaults(source: str, path: Path) -> dict[str, Any]:
+    """The names and values a parameters cell assigns; WorkbookError where it does more."""
+    defaults, line = {}, source
+    try:
+        for statement in ast.parse(source).body:
+            line = ast.unparse(statement)
+            match statement:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
+                    defaults[name] = ast.literal_eval(statement.value)
+                case _:
+                    raise ValueError("no assignment")
+    except (SyntaxError, ValueError):
+        raise WorkbookError(
+            f"{shown(path)}: `{line}` in the parameters cell would not follow the values a run "
+            "sets: assign plain values there, and compute in the next cell"
+        ) from None
+    return defaults

@@ -1,0 +1,309 @@
+"""What the released code computes and the paper does not say, each difference on its own.
+
+Read from the training scripts of https://github.com/payalmohapatra/EmotionShare_ACMMM23, which
+are written for one fixed length: 398 frames before the pooling, 199 after it. Here it is
+`max_frames`, and `max_frames // pool` after the pooling. The networks pad to it themselves, so
+that a clip's output is the same alone, in any batch and under any padding here too. A clip
+shorter than one pool, on which the released code stops, keeps one frame as in `models`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from emoshare_utils.models.architectures import ARCHITECTURES, Architecture1, Architecture2, Sizes
+from emoshare_utils.models.layers import CNN, FFNN, Attention
+from emoshare_utils.models.padding import mask
+from emoshare_utils.results.bootstrap import bootstrap, interval
+from emoshare_utils.results.metrics import spearman
+
+FIXED_LENGTH = ("convolve_padding", "frame_norm", "weight_norm")  # cannot do without max_frames
+
+
+@dataclass(frozen=True)
+class Variant(Sizes):
+    """Sizes, and which parts of the released code to compute with.
+
+    `scale` and `output` are two more differences: Eq. 2b divides by "width", the released code by
+    "sqrt"; its output is "relu". Architecture 1 has convolve_padding and output only.
+
+    Attributes:
+        max_frames: the fixed length; None where nothing in FIXED_LENGTH is on.
+        convolve_padding: the padding is convolved as if it were speech. The first convolution's
+            bias fills it, and from the second one on a clip's last frames see that.
+        frame_norm: LayerNorm over (max_frames // pool, W_c) before the LSTM, with the padded
+            frames in its statistics.
+        weight_norm: LayerNorm over the max_frames // pool attention weights after the softmax,
+            zero in the padding. They no longer sum to 1, and about half are negative. What it
+            puts in the padding meets states of zero there, so no padded frame is attended.
+        ffnn_norm: LayerNorm after each ReLU within the FFNN.
+        query_bias: W_Q has a bias.
+
+    Raises:
+        ValueError: a part needs a fixed length and has none.
+    """
+
+    max_frames: int | None = None
+    convolve_padding: bool = False
+    frame_norm: bool = False
+    weight_norm: bool = False
+    ffnn_norm: bool = False
+    query_bias: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        needing = [name for name in FIXED_LENGTH if getattr(self, name)]
+        if needing and (self.max_frames is None or self.max_frames < self.pool):
+            raise ValueError(
+                f"max_frames = {self.max_frames} with {', '.join(needing)}: the released code is "
+                f"written for a fixed length of {self.pool} frames (pool) or more: "
+                "set padding = 'paper' or a number"
+            )
+
+
+DIFFERENCES = {  # from the paper's text to the released code, in the order of computation
+    1: {"convolve_padding": True, "output": "relu"},
+    2: {
+        "convolve_padding": True,
+        "frame_norm": True,
+        "query_bias": True,
+        "scale": "sqrt",
+        "weight_norm": True,
+        "ffnn_norm": True,
+        "output": "relu",
+    },
+}
+LABELS = {
+    "paper": "the paper's text",
+    "convolve_padding": "padding convolved",
+    "frame_norm": "LayerNorm over frames",
+    "query_bias": "bias in W_Q",
+    "scale": "square root in Eq. 2b",
+    "weight_norm": "LayerNorm over weights",
+    "ffnn_norm": "LayerNorms in the FFNN",
+    "output": "last ReLU",
+    "but_output": "all but the last ReLU",
+    "released": "all: the released code",
+}
+TEXT = {"scale": "width", "output": "sigmoid"}  # Eq. 2b; the paper names no output
+
+
+def choose(variant: str, sizes: Sizes, max_frames: int | None) -> Sizes:
+    """The sizes as they are ("paper"), or all of the released code ("released").
+
+    Raises:
+        ValueError: another name, or "released" without a fixed length.
+    """
+    if variant == "paper":
+        return sizes
+    if variant == "released":
+        return Variant(**asdict(sizes) | DIFFERENCES[2], max_frames=max_frames)
+    raise ValueError(f"variant = {variant!r}: expected 'paper' or 'released'")
+
+
+def variants(
+    architecture: int, sizes: Sizes, max_frames: int, names: Sequence[str] | None = None
+) -> dict[str, Variant]:
+    """The paper's text ("paper"), each difference alone, and all of them ("released").
+
+    As the last ReLU can hide what the others do, there is also all of them but that
+    ("but_output"); for Architecture 1 that is convolve_padding. `names` takes some of the
+    differences only; those that this architecture lacks are left out.
+
+    Raises:
+        ValueError: a name that is no difference.
+    """
+    names = DIFFERENCES[2] if names is None else names
+    if unknown := [name for name in names if name not in DIFFERENCES[2]]:
+        raise ValueError(f"no difference {unknown[0]!r}: expected {', '.join(DIFFERENCES[2])}")
+    differences = DIFFERENCES[architecture]
+    text = asdict(sizes) | TEXT | {"max_frames": max_frames}
+    alone = {name: Variant(**text | {name: differences[name]}) for name in differences}
+    chosen = {"paper": Variant(**text)}
+    chosen |= {name: variant for name, variant in alone.items() if name in names}
+    if architecture == 2:
+        chosen["but_output"] = Variant(**text | differences | {"output": TEXT["output"]})
+    return chosen | {"released": Variant(**text | differences)}
+
+
+def build(architecture: int, width: int, sizes: Sizes) -> nn.Module:
+    """Architecture 1 or 2, with the parts of the released code that `sizes` asks for, if any."""
+    architectures = ARCHITECTURES if isinstance(sizes, Variant) else ARCHITECTURES
+    return architectures[architecture](width, sizes)
+
+
+def read_sizes(settings: Mapping[str, Any]) -> Sizes:
+    """Sizes or a Variant from its `asdict`."""
+    return (Variant if "max_frames" in settings else Sizes)(**settings)
+
+
+# Every part takes over a network that is already built and draws nothing from its random
+# numbers, so that the variants of one seed start from the same weights.
+
+
+class Architecture1(Architecture1):
+    """Architecture 1 with the parts of the released code that `variant` asks for."""
+
+    def __init__(self, width: int, variant: Variant) -> None:
+        super().__init__(width, variant)
+        if variant.convolve_padding:
+            self.cnn = FixedCNN(self.cnn, variant)
+
+
+class Architecture2(Architecture2):
+    """Architecture 2 with the parts of the released code that `variant` asks for."""
+
+    def __init__(self, width: int, variant: Variant) -> None:
+        super().__init__(width, variant)
+        if variant.convolve_padding or variant.frame_norm:
+            self.cnn = FixedCNN(self.cnn, variant)
+        if variant.frame_norm:
+            self.cnn.norm = nn.LayerNorm((self.cnn.steps, variant.cnn[-1]))
+        if variant.query_bias:
+            bound = (variant.lstm_layers * variant.lstm) ** -0.5  # as nn.Linear starts
+            bias = torch.empty(variant.lstm).uniform_(-bound, bound)
+            self.attention.w_q.bias = nn.Parameter(bias)
+        if variant.weight_norm:
+            self.attention = NormedAttention(self.attention, variant.max_frames // variant.pool)
+        if variant.ffnn_norm:
+            self.ffnn = NormedFFNN(self.ffnn)
+
+
+ARCHITECTURES = {1: Architecture1, 2: Architecture2}
+
+
+class FixedCNN(nn.Module):
+    """The CNN over a fixed length: (N, L, W) -> (N, max_frames // pool, W_c), then `norm`."""
+
+    def __init__(self, cnn: CNN, variant: Variant) -> None:
+        super().__init__()
+        self.cnn, self.norm = cnn, nn.Identity()
+        self.max_frames, self.steps = variant.max_frames, variant.max_frames // variant.pool
+        self.convolve_padding = variant.convolve_padding
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        features = fix(features, lengths, self.max_frames)
+        convolved = torch.full_like(lengths, self.max_frames) if self.convolve_padding else lengths
+        frames, _ = self.cnn(features, convolved)
+        lengths = (lengths // self.cnn.pool).clamp(min=1)
+        # the last window of a length that the pool does not divide falls away
+        frames = fix(frames, lengths, self.steps)
+        return self.norm(frames.float()).to(frames.dtype), lengths
+
+
+class NormedAttention(nn.Module):
+    """Attention with a LayerNorm over all `steps` weights of a clip, its padding among them."""
+
+    def __init__(self, attention: Attention, steps: int) -> None:
+        super().__init__()
+        self.attention, self.norm = attention, nn.LayerNorm(steps)
+        self.steps = steps
+
+    def forward(self, states: Tensor, final: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """States (N, L, W_l), final h' (N, 2 W_l) -> A (N, W_l), weights (N, L)."""
+        _, weights = self.attention(states, final, lengths)
+        weights = self.norm(fix(weights, lengths, self.steps))
+        weights = fix(weights, lengths, states.shape[1]) * mask(lengths, states.shape[1])
+        return torch.einsum("nl,nlw->nw", weights, states), weights
+
+
+class NormedFFNN(FFNN):
+    """The FFNN with a LayerNorm after each ReLU but the last: (N, W_l) -> (N,)."""
+
+    def __init__(self, ffnn: FFNN) -> None:
+        nn.Module.__init__(self)
+        self.hidden, self.share = ffnn.hidden, ffnn.share
+        self.output, self.inverse = ffnn.output, ffnn.inverse
+        self.norms = nn.ModuleList(nn.LayerNorm(layer.out_features) for layer in ffnn.hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, norm in zip(self.hidden, self.norms):
+            x = norm(F.relu(layer(x)))
+        return self.output(self.share(x)).squeeze(1)
+
+
+def fix(values: Tensor, lengths: Tensor, length: int) -> Tensor:
+    """Zero-pad or cut dimension 1 to `length`: (N, L, ...) -> (N, length, ...).
+
+    Raises:
+        ValueError: a clip is longer.
+    """
+    if lengths.max() > length:
+        raise ValueError(
+            f"a clip of {int(lengths.max())} frames does not fit the fixed length of {length} "
+            "that this network is made for: set padding (in notebook 06 fixed_length) to a larger "
+            "number"
+        )
+    missing = length - values.shape[1]
+    return F.pad(values, (0, 0) * (values.ndim - 2) + (0, missing))
+
+
+@torch.no_grad()
+def zero_starts(
+    architecture: int, sizes: Sizes, features: Tensor, lengths: Tensor, seeds: Sequence[int]
+) -> list[float]:
+    """The share of clips whose output is 0 before any training, one value a seed.
+
+    1 is a dead start: a ReLU at the end passes no gradient back, so nothing is ever learned.
+
+    Args:
+        features, lengths: a padded batch, (N, L, W) and (N,).
+    """
+    shares = []
+    for seed in seeds:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build(architecture, features.shape[2], sizes)
+        shares.append(float((network(features, lengths) == 0).float().mean()))
+    return shares
+
+
+def compare(predictions: pd.DataFrame, resamples: int = 1000, split: str = "devel") -> pd.DataFrame:
+    """What each variant does to the mean rho over emotions, against the paper's text.
+
+    The interval is paired: every variant is scored on the same bootstrap resamples of the clips,
+    so what makes a resample easy for all of them drops out. Seeds are averaged. A constant
+    prediction orders nothing and counts as a rho of 0, so that a mean exists.
+
+    Args:
+        predictions: the predictions table with a column `variant`, "paper" among its values.
+
+    Returns:
+        One row an architecture and variant: architecture, variant, n, seeds, networks,
+        constant (networks that predict one value), mean_rho, difference, ci_low, ci_high (95 %).
+    """
+    predictions = predictions[predictions["split"].eq(split) & predictions["share"].notna()]
+    rows = []
+    for architecture, of_architecture in predictions.groupby("architecture"):
+        by_variant = of_architecture.groupby("variant", sort=False)
+        scores = {name: _score(table, resamples) for name, table in by_variant}
+        paper = scores["paper"]
+        for name, (rhos, samples, n) in scores.items():
+            low, high = interval(samples - paper[1])
+            mean = np.nan_to_num(rhos).mean()
+            rows.append(
+                {"architecture": architecture, "variant": name, "n": n, "seeds": len(rhos)}
+                | {"networks": rhos.size, "constant": int(np.isnan(rhos).sum())}
+                | {"mean_rho": mean, "difference": mean - np.nan_to_num(paper[0]).mean()}
+                | {"ci_low": low, "ci_high": high}
+            )
+    return pd.DataFrame(rows)
+
+
+def _score(predictions: pd.DataFrame, resamples: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """rho of each seed and emotion, (seeds, E), the resampled mean, (resamples,), and n clips."""
+    rhos, samples = [], []
+    for _, of_seed in predictions.groupby("seed"):
+        wide = of_seed.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
+        shares, predicted = (wide[x].to_numpy(float) for x in ("share", "prediction"))
+        predicted = np.nan_to_num(predicted)  # diverged
+        rhos.append([spearman(*pair) for pair in zip(shares.T, predicted.T)])
+        sample = bootstrap(shares, predicted[None], resamples)[:, 0]
+        samples.append(np.nan_to_num(sample).mean(axis=1))
+    return np.array(rhos), np.mean(samples, axis=0), len(wide)

@@ -1,0 +1,44 @@
+"""Training over a Dask cluster: one task a system."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+
+import torch
+
+from emoshare_utils.cluster import CORES, _device, _see, over_cluster
+from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.training.systems import train_system
+
+_loading, _training = Lock(), Lock()
+
+
+def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
+    """Train systems on the workers of `scheduler`; yields the folder of each when it is finished.
+
+    Another worker goes on with the system of one that died, from its last epoch.
+
+    Args:
+        tasks: the arguments of `training.train_system`, with the store as its folder.
+
+    Raises:
+        ClusterError: the scheduler or its workers cannot do it.
+        StoreError: as a worker met it.
+    """
+    local = int(scheduler.partition(":")[2]) if re.fullmatch(r"local:\d+", scheduler) else 0
+    return over_cluster(scheduler, _train, [(task, local) for task in tasks], one_a_worker=True)
+
+
+def _train(task: dict, local: int) -> Path:
+    """One system, on a worker: train it, or go on with it. `local`: workers on this machine."""
+    from distributed import get_worker
+
+    _see(task["store"])
+    if local:
+        task = task | {"device": _device(task["device"], get_worker().name)}
+        torch.set_num_threads(max(1, CORES // local))
+    else:
+        torch.set_num_threads(get_worker().state.nthreads)
+    with _training:
+        return train_system(**task | {"store": FeatureStore(task["store"])}).folder

@@ -1,0 +1,397 @@
+"""Each corpus in its own layout on disk, and what its adapter makes of it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from emoshare_utils import corpora
+from emoshare_utils.corpora import compare23
+from emoshare_utils.corpora.clip_table import COLUMNS, CorpusError
+
+SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "crema-d"
+CHALLENGE = [
+    "Anger",
+    "Boredom",
+    "Calmness",
+    "Concentration",
+    "Determination",
+    "Excitement",
+    "Interest",
+    "Sadness",
+    "Tiredness",
+]
+
+
+@pytest.fixture
+def write_audio(sound):
+    def write(*files: Path) -> None:
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(file, sound(0, 800), 16_000)
+
+    return write
+
+
+def test_an_unknown_corpus_or_folder_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match="'crema'.*simulated, compare23, crema_d, table"):
+        corpora.load("crema", tmp_path)
+    with pytest.raises(CorpusError, match=r"nowhere' is not a folder: give the one that.*AudioWAV"):
+        corpora.load("crema_d", tmp_path / "nowhere")
+
+
+# The challenge's layout: data/wav/*.wav and data/lab/{train,devel,test}.csv
+
+
+@pytest.fixture
+def challenge(tmp_path, write_audio) -> Path:
+    """Four clips of train, three of devel and test; the test shares are masked by "?"."""
+    lab = tmp_path / "data" / "lab"
+    lab.mkdir(parents=True)
+    for split, n in (("train", 4), ("devel", 3), ("test", 3)):
+        names = [f"{split}_{i:05d}.wav" for i in range(n)]
+        write_audio(*(tmp_path / "data" / "wav" / name for name in names))
+        shares = pd.DataFrame({e: np.arange(n) / 10 + k / 100 for k, e in enumerate(CHALLENGE)})
+        shares = shares.round(2).astype(str) if split != "test" else shares.map(lambda _: "?")
+        shares.insert(0, "filename", names)
+        shares.to_csv(lab / f"{split}.csv", index=False)
+    return tmp_path / "data"
+
+
+def test_compare23_reads_the_challenge(challenge):
+    corpus, dropped = corpora.load("compare23", challenge)
+    assert dropped.empty
+    assert list(corpus.emotions) == CHALLENGE
+    assert list(corpus.clips.columns) == [*COLUMNS, *CHALLENGE]
+    assert corpus.clips["split"].tolist() == ["train"] * 4 + ["devel"] * 3 + ["test"] * 3
+    clip = corpus.clips.iloc[5]
+    assert (clip["clip_id"], clip["path"]) == ("devel_00001", "wav/devel_00001.wav")
+    np.testing.assert_allclose(clip[CHALLENGE].astype(float), np.arange(10, 19) / 100)
+    assert corpus.clips[["speaker", "language", "n_raters", "duration_s"]].isna().all(axis=None)
+    assert not corpus.simulated
+    assert corpus.path(clip["path"]).is_file()
+
+
+def test_compare23_takes_the_folder_above(challenge):
+    above, _ = corpora.load("compare23", challenge.parent)
+    corpus, _ = corpora.load("compare23", challenge)
+    assert above.root == corpus.root == challenge
+    pd.testing.assert_frame_equal(above.clips, corpus.clips)
+
+
+@pytest.mark.parametrize("mask", ["?", "", None])
+def test_compare23_has_null_shares_where_test_is_masked(challenge, mask):
+    file = challenge / "lab" / "test.csv"
+    test = pd.read_csv(file, dtype=str)[["filename"]]
+    if mask is not None:
+        test = test.assign(**dict.fromkeys(CHALLENGE, mask))
+    test.to_csv(file, index=False)
+    corpus, _ = corpora.load("compare23", challenge)
+    assert len(corpus.split("test")) == 3
+    assert np.isnan(corpus.shares("test")).all()
+    assert np.isfinite(corpus.shares("train")).all()
+    assert corpus.shares("test").dtype == float
+
+
+def test_compare23_prefers_unmasked_test_labels(challenge):
+    test = pd.read_csv(challenge / "lab" / "test.csv")
+    unmasked = challenge / "lab" / "test.unmasked.csv"
+    test.assign(**dict.fromkeys(CHALLENGE, 0.25)).to_csv(unmasked, index=False)
+    corpus, _ = corpora.load("compare23", challenge)
+    assert (corpus.shares("test") == 0.25).all()
+    test.drop(columns="Interest").to_csv(unmasked, index=False)
+    with pytest.raises(CorpusError, match=r"test\.unmasked\.csv has no column Interest"):
+        corpora.load("compare23", challenge)
+
+
+@pytest.mark.parametrize("split", ["train", "devel"])
+def test_compare23_refuses_labels_that_lack_a_column_or_a_share(challenge, split):
+    file = challenge / "lab" / f"{split}.csv"
+    labels = pd.read_csv(file)
+    labels.drop(columns=["Boredom"]).to_csv(file, index=False)
+    with pytest.raises(
+        CorpusError, match=rf"{split}\.csv has no column Boredom: expected filename"
+    ):
+        corpora.load("compare23", challenge)
+    labels.drop(columns=["filename"]).to_csv(file, index=False)
+    with pytest.raises(CorpusError, match=rf"{split}\.csv has no column filename"):
+        corpora.load("compare23", challenge)
+    labels.replace(0.1, None).to_csv(file, index=False)
+    with pytest.raises(CorpusError, match=rf"missing in train or devel.*{split}_00001"):
+        corpora.load("compare23", challenge)
+    file.unlink()
+    with pytest.raises(CorpusError, match=rf"{split}\.csv is not there: .* lab/train\.csv"):
+        corpora.load("compare23", challenge)
+
+
+def test_compare23_compares_labels_and_audio(challenge, write_audio):
+    (challenge / "wav" / "train_00002.wav").unlink()
+    write_audio(challenge / "wav" / "train_00009.wav")
+    with pytest.raises(CorpusError, match="label without audio, 1 found: train_00002"):
+        corpora.load("compare23", challenge)
+    corpus, dropped = corpora.load("compare23", challenge, allow_missing=True)
+    assert len(corpus.clips) == 9
+    assert dropped.values.tolist() == [
+        ["train_00002", "wav/train_00002.wav", "label without audio"],
+        ["train_00009", "wav/train_00009.wav", "audio without label"],
+    ]
+
+
+def test_submission_is_in_the_challenges_layout(challenge):
+    corpus, _ = corpora.load("compare23", challenge)
+    rows = [
+        {"clip_id": f"test_{i:05d}", "emotion": emotion, "prediction": i / 10 + k / 100}
+        for k, emotion in reversed(list(enumerate(CHALLENGE)))
+        for i in (2, 0, 1)
+    ]
+    submission = compare23.submission(pd.DataFrame(rows), corpus)
+    assert list(submission.columns) == ["filename", *CHALLENGE]
+    assert submission["filename"].tolist() == [f"test_{i:05d}.wav" for i in range(3)]
+    expected = np.arange(3)[:, None] / 10 + np.arange(9) / 100
+    np.testing.assert_allclose(submission[CHALLENGE], expected)
+    turned = dataclasses.replace(corpus, emotions=tuple(CHALLENGE[::-1]))
+    submission = compare23.submission(pd.DataFrame(rows), turned)
+    assert list(submission.columns) == ["filename", *CHALLENGE[::-1]]
+
+
+# CREMA-D's layout
+
+
+@pytest.fixture(params=["wav", "flac"])
+def crema(request, tmp_path, write_audio) -> Path:
+    """Six actors of three clips, each clip rated on the voice, the face, and both."""
+    rows, audio = [], tmp_path / "AudioWAV"
+    for actor in range(1038, 1044):
+        for sentence in ("IEO_ANG_HI", "ITH_SAD_XX", "DFA_NEU_XX"):
+            name, number = f"{actor}_{sentence}", len(rows) // 3 + 1
+            heard = "1040_ITH_SAD_X" if name == "1040_ITH_SAD_XX" else name
+            write_audio(audio / f"{heard}.{request.param}")
+            for modality, votes in (
+                (1, (5, 0, 1, 0, 2, 0)),
+                (2, (0, 9, 0, 0, 0, 0)),
+                (3, (9,) * 6),
+            ):
+                row = [f"{modality}{number:05d}", *votes, name, sum(votes), "extra"]
+                rows.append(dict(zip(["", *"ADFHNS", "fileName", "numResponses", "emoVote"], row)))
+    (tmp_path / "processedResults").mkdir()
+    pd.DataFrame(rows).to_csv(tmp_path / "processedResults" / "tabulatedVotes.csv", index=False)
+    people = [[actor, 20 + actor % 7, "Female", "Asian", "Hispanic"] for actor in range(1001, 1092)]
+    columns = ["ActorID", "Age", "Sex", "Race", "Ethnicity"]
+    pd.DataFrame(people, columns=columns).to_csv(tmp_path / "VideoDemographics.csv", index=False)
+    return tmp_path
+
+
+def test_crema_d_takes_the_voice_only_votes(crema):
+    corpus, dropped = corpora.load("crema_d", crema)
+    assert dropped.empty
+    assert corpus.emotions == ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")
+    assert len(corpus.clips) == 18
+    shares = corpus.clips[list(corpus.emotions)]
+    np.testing.assert_allclose(shares, np.tile([5 / 8, 0, 1 / 8, 0, 2 / 8, 0], (18, 1)))
+    assert (corpus.clips["n_raters"] == 8).all()
+    assert set(corpus.clips["speaker"]) == {str(actor) for actor in range(1038, 1044)}
+    assert (corpus.clips["language"] == "en").all()
+
+
+def test_crema_d_finds_every_file_the_misnamed_one_too(crema):
+    corpus, _ = corpora.load("crema_d", crema)
+    assert all(corpus.path(path).is_file() for path in corpus.clips["path"])
+    clip = corpus.clips.set_index("clip_id").loc["1040_ITH_SAD_XX"]
+    assert clip["path"].startswith("AudioWAV/1040_ITH_SAD_X.")
+    released = crema / clip["path"]
+    released.rename(released.with_stem("1040_ITH_SAD_XX"))
+    corpus, _ = corpora.load("crema_d", crema)
+    clip = corpus.clips.set_index("clip_id").loc["1040_ITH_SAD_XX"]
+    assert clip["path"].startswith("AudioWAV/1040_ITH_SAD_XX.")
+
+
+def test_crema_d_keeps_the_demographics(crema):
+    corpus, _ = corpora.load("crema_d", crema)
+    assert list(corpus.clips.columns) == [
+        *COLUMNS,
+        *corpus.emotions,
+        *("age", "sex", "race", "ethnicity", "sentence", "intended"),
+    ]
+    assert (corpus.clips["age"] == 20 + corpus.clips["speaker"].astype(int) % 7).all()
+    assert (corpus.clips["ethnicity"] == "Hispanic").all()
+
+
+def test_crema_d_draws_splits_over_actors(crema):
+    corpus, _ = corpora.load("crema_d", crema, split_seed=3)
+    assert corpus.clips.groupby("speaker")["split"].nunique().max() == 1
+    assert corpus.clips["split"].value_counts().to_dict() == {"train": 12, "devel": 3, "test": 3}
+    again, _ = corpora.load("crema_d", crema, split_seed=3)
+    pd.testing.assert_frame_equal(again.clips, corpus.clips)
+    others = [corpora.load("crema_d", crema, split_seed=seed)[0] for seed in (4, 5, 6)]
+    assert any((other.clips["split"] != corpus.clips["split"]).any() for other in others)
+
+
+def test_crema_d_takes_given_splits(crema):
+    given = {1038: "test", 1039: "train", 1040: "devel", 1041: "devel", 1042: "test", 1043: "test"}
+    file = crema / "splits.csv"
+    pd.DataFrame(given.items(), columns=["ActorID", "split"]).to_csv(file, index=False)
+    corpus, _ = corpora.load("crema_d", crema)
+    assert corpus.clips["split"].tolist() == [
+        given[int(actor)] for actor in corpus.clips["speaker"]
+    ]
+    file.write_text("ActorID,split\n1038,train\n1039,devel\n")
+    with pytest.raises(CorpusError, match=r"splits\.csv: actor 1040 has no split"):
+        corpora.load("crema_d", crema)
+    file.write_text("ActorID,split\n1038,train\n1039,devel\n1038,train\n1039,train\n")
+    with pytest.raises(CorpusError, match=r"splits\.csv: actor 1039 is in two splits"):
+        corpora.load("crema_d", crema)
+
+
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [("processedResults/tabulatedVotes.csv", "numResponses"), ("VideoDemographics.csv", "Age")],
+)
+def test_crema_d_names_the_file_that_lacks_something(crema, file, column):
+    pd.read_csv(crema / file).drop(columns=column).to_csv(crema / file, index=False)
+    with pytest.raises(CorpusError, match=f"{file} has no column {column}"):
+        corpora.load("crema_d", crema)
+    (crema / file).unlink()
+    with pytest.raises(CorpusError, match=f"{file} is not there: .*AudioWAV"):
+        corpora.load("crema_d", crema)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason=f"the CREMA-D sample is not at {SAMPLE}")
+def test_crema_d_reads_the_real_sample():
+    corpus, dropped = corpora.load("crema_d", SAMPLE, allow_missing=True)
+    assert len(corpus.clips) == 4904
+    assert (dropped["reason"] == "label without audio").all()
+    shares = corpus.clips[list(corpus.emotions)]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert corpus.clips["n_raters"].between(4, 12).all()
+    actors = corpus.clips.groupby("speaker")["split"]
+    assert (actors.nunique() == 1).all()
+    assert actors.first().value_counts().to_dict() == {"train": 45, "devel": 15}
+    assert corpus.clips[["age", "sex", "race", "ethnicity"]].notna().all(axis=None)
+
+
+# Anyone's table
+
+
+@pytest.fixture
+def clips(tmp_path, write_audio) -> pd.DataFrame:
+    """Six clips of three speakers in `tmp_path`, under names that only text keeps."""
+    paths = [f"a/{i:03d}.wav" for i in range(6)]
+    write_audio(*(tmp_path / path for path in paths))
+    return pd.DataFrame(
+        {
+            "path": paths,
+            "split": ["train", "train", "devel", "devel", "test", "test"],
+            "speaker": ["01", "01", "02", "02", "03", "03"],
+            "Joy": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
+            "Awe": 0.5,
+        }
+    )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_table_reads_csv_and_parquet(tmp_path, clips, ending):
+    table = clips.assign(
+        language="de", n_raters=[3, 4, 5, 6, 7, None], zone="north", accent="none", native=True
+    )
+    if ending == "csv":
+        table.to_csv(tmp_path / "mine.csv", index=False)
+    else:
+        table.set_index(pd.Index([0, 0, 0, 1, 1, 1])).to_parquet(tmp_path / "mine.parquet")
+    corpus, dropped = corpora.load("table", tmp_path, labels=f"mine.{ending}")
+    assert dropped.empty
+    assert corpus.emotions == ("Joy", "Awe")
+    assert list(corpus.clips.columns) == [*COLUMNS, "Joy", "Awe", "zone", "accent", "native"]
+    assert corpus.clips["clip_id"].tolist() == [f"a/{i:03d}" for i in range(6)]
+    for column in ("path", "split", "speaker", "Joy", "Awe"):
+        assert corpus.clips[column].tolist() == clips[column].tolist()
+    assert corpus.clips["n_raters"].dtype == "Int64"
+    assert corpus.clips["n_raters"].tolist()[:5] == [3, 4, 5, 6, 7]
+    assert set(corpus.clips["language"]) == {"de"}
+
+
+def test_table_keeps_its_clip_ids_as_text(tmp_path, clips):
+    clips.assign(clip_id=[f"{i:03d}" for i in range(6)]).to_csv(tmp_path / "clips.csv", index=False)
+    corpus, _ = corpora.load("table", tmp_path)
+    assert corpus.clips["clip_id"].tolist() == [f"{i:03d}" for i in range(6)]
+
+
+def test_table_draws_splits_over_speakers_where_none_are_given(tmp_path, clips):
+    clips.drop(columns="split").to_csv(tmp_path / "clips.csv", index=False)
+    corpus, _ = corpora.load("table", tmp_path, split_seed=1)
+    splits = corpus.clips.groupby("speaker")["split"]
+    assert (splits.nunique() == 1).all()
+    assert set(corpus.clips["split"]) == {"train", "devel", "test"}
+    others = [corpora.load("table", tmp_path, split_seed=seed)[0] for seed in (2, 3, 4)]
+    assert any((other.clips["split"] != corpus.clips["split"]).any() for other in others)
+
+
+def test_table_needs_a_split_or_every_clips_speaker(tmp_path, clips):
+    for columns in (["split", "speaker"], ["split"]):
+        clips.loc[3, "speaker"] = None
+        clips.drop(columns=columns).to_csv(tmp_path / "clips.csv", index=False)
+        with pytest.raises(CorpusError, match=r"clips\.csv has neither a split .*nor a speaker"):
+            corpora.load("table", tmp_path)
+
+
+def test_table_takes_the_share_columns_it_is_told(tmp_path, clips):
+    clips.assign(age=40).to_csv(tmp_path / "clips.csv", index=False)
+    corpus, _ = corpora.load("table", tmp_path, shares=["Awe"])
+    assert corpus.emotions == ("Awe",)
+    assert list(corpus.clips.columns) == [*COLUMNS, "Awe", "Joy", "age"]
+    with pytest.raises(
+        CorpusError, match=r"clips\.csv has no column Fear: expected path, Awe, Fear"
+    ):
+        corpora.load("table", tmp_path, shares=["Awe", "Fear"])
+    with pytest.raises(CorpusError, match=r"outside \[0, 1\] in age"):
+        corpora.load("table", tmp_path)
+
+
+def test_table_without_a_share_or_a_path_is_refused(tmp_path, clips):
+    clips[["path", "split"]].to_csv(tmp_path / "clips.csv", index=False)
+    with pytest.raises(CorpusError, match="no share column: name them with shares"):
+        corpora.load("table", tmp_path)
+    clips.drop(columns="path").to_csv(tmp_path / "clips.csv", index=False)
+    with pytest.raises(CorpusError, match="has no column path"):
+        corpora.load("table", tmp_path)
+    clips.replace("a/003.wav", None).to_csv(tmp_path / "clips.csv", index=False)
+    with pytest.raises(CorpusError, match="path is blank in 1 rows, first in row 4"):
+        corpora.load("table", tmp_path)
+
+
+def test_table_must_be_there_and_of_a_known_kind(tmp_path):
+    with pytest.raises(CorpusError, match=r"clips\.csv is not there: .*named by labels"):
+        corpora.load("table", tmp_path)
+    with pytest.raises(CorpusError, match=r"clips\.xlsx: expected a table that ends in \.csv or"):
+        corpora.load("table", tmp_path, labels="clips.xlsx")
+    with pytest.raises(CorpusError, match="leaves the corpus folder"):
+        corpora.load("table", tmp_path, labels="../clips.csv")
+
+
+def test_table_paths_may_be_absolute_or_start_with_a_dot(tmp_path, clips):
+    (tmp_path / "alias").symlink_to(tmp_path)
+    clips.loc[1, "path"] = "./a/001.wav"
+    clips.loc[2, "path"] = str(tmp_path / "a" / "002.wav")
+    clips.loc[3, "path"] = str(tmp_path / "alias" / "a" / "003.wav")
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    corpus, _ = corpora.load("table", tmp_path)
+    assert corpus.clips["path"].tolist() == [f"a/{i:03d}.wav" for i in range(6)]
+    assert corpus.clips["clip_id"].tolist() == [f"a/{i:03d}" for i in range(6)]
+
+
+@pytest.mark.parametrize("path", ["/etc/hosts.wav", "../a/000.wav"])
+def test_table_paths_outside_are_refused(tmp_path, clips, path):
+    clips.loc[0, "path"] = path
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    with pytest.raises(CorpusError, match=f"'{path}' leaves the corpus folder"):
+        corpora.load("table", tmp_path, allow_missing=True)
+
+
+def test_audio_of_every_ending_is_looked_for(tmp_path, clips):
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    for name in ("b.wav", "c.FLAC", "d.ogg", "e.mp3", "readme.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(CorpusError, match="audio without label, 4 found: b, c, d, e"):
+        corpora.load("table", tmp_path)

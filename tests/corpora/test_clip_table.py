@@ -1,0 +1,309 @@
+"""The clip table: what is refused, what is dropped and recorded, and how speakers are split."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emoshare_utils.corpora.clip_table import Corpus, CorpusError, resolve_inside
+from emoshare_utils.corpora.reading import (
+    numeric_shares,
+    read_table,
+    require_columns,
+    speaker_splits,
+)
+from emoshare_utils.corpora.validation import limit_rejected, validate
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Validate a table of shares Anger and Joy, with all its audio there unless said otherwise."""
+
+    def run(clips, audio=None, allow_missing=False):
+        audio = set(clips["path"]) if audio is None else audio
+        corpus = Corpus("table", tmp_path, ("Anger", "Joy"), clips)
+        return validate(corpus, audio, tmp_path / "labels.csv", allow_missing)
+
+    return run
+
+
+# On disk
+
+
+def test_a_saved_corpus_loads_as_it_was(tmp_path, table):
+    corpus = Corpus("crema_d", tmp_path, ("Anger", "Joy"), table(5, age=30), "simulated listeners")
+    corpus.save(tmp_path / "run")
+    loaded = Corpus.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(loaded.clips, corpus.clips)
+    assert (loaded.name, loaded.root, loaded.emotions) == ("crema_d", tmp_path, ("Anger", "Joy"))
+    assert loaded.simulated
+
+
+@pytest.mark.parametrize("absent", ["clips.parquet", "corpus.json"])
+def test_a_corpus_that_was_never_prepared_names_the_notebook_to_run(tmp_path, table, absent):
+    Corpus("table", tmp_path, ("Anger", "Joy"), table(3)).save(tmp_path / "mine")
+    (tmp_path / "mine" / absent).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{absent}.*01_data_preparation.*'mine'"):
+        Corpus.load(tmp_path / "mine")
+
+
+def test_a_split_and_its_shares(tmp_path, table):
+    corpus = Corpus("table", tmp_path, ("Anger", "Joy"), table(7))
+    assert list(corpus.split("devel")["clip_id"]) == ["clip1", "clip4"]
+    np.testing.assert_allclose(corpus.shares("devel"), [[1 / 6, 5 / 6], [4 / 6, 2 / 6]])
+
+
+# Paths
+
+
+@pytest.mark.parametrize("path", ["../x.wav", "wav/../../x.wav", "/etc/x.wav", "wav/out.wav"])
+def test_a_path_that_leaves_the_corpus_folder_is_refused(tmp_path, table, check, path):
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "wav" / "out.wav").symlink_to(tmp_path.parent / "elsewhere.wav")
+    clips = table(3)
+    clips.loc[2, "path"] = path
+    for allow_missing in (False, True):
+        with pytest.raises(CorpusError, match=rf"'{path}' leaves the corpus folder"):
+            check(clips, allow_missing=allow_missing)
+
+
+def test_a_path_through_a_linked_folder_is_refused(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "wav").symlink_to(tmp_path)
+    with pytest.raises(CorpusError, match="leaves the corpus folder"):
+        resolve_inside(tmp_path / "corpus", "wav/x.wav")
+
+
+def test_paths_inside_are_kept_also_where_the_corpus_folder_is_a_link(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "corpus")
+    (tmp_path / "corpus" / "alias.wav").symlink_to("x.wav")
+    inside = tmp_path / "corpus" / "x.wav"
+    assert resolve_inside(tmp_path / "link", "x.wav") == inside
+    assert resolve_inside(tmp_path / "corpus", "alias.wav") == inside
+
+
+# Label files
+
+
+def test_a_missing_column_names_the_file_and_what_it_has(tmp_path):
+    with pytest.raises(CorpusError, match=r"a\.csv has no column Joy: expected.*found path, joy"):
+        require_columns(pd.DataFrame(columns=["path", "joy"]), ["path", "Joy"], tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is not there: the corpus folder must hold a table"),
+        (b"", "is not readable as a table"),
+        (b"\xff\xfe\x00\x81", "is not readable as a table"),
+        (b'path,Joy\na,1\n"b', "is not readable as a table"),
+        (b"path\na\n", "has no column Joy"),
+        (b"path,Joy\na,1\n,0\n,1\n", "path is blank in 2 rows, first in row 2"),
+    ],
+)
+def test_a_label_file_that_cannot_be_used_is_named(tmp_path, content, message):
+    file = tmp_path / "labels.csv"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"{file}.*{message}"):
+        read_table(file, ["path", "Joy"], "a table")
+
+
+def test_a_parquet_file_that_is_none_is_named(tmp_path):
+    (tmp_path / "labels.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(CorpusError, match=r"labels\.parquet is not readable as a table"):
+        read_table(tmp_path / "labels.parquet", ["path"], "a table")
+
+
+def test_masked_shares_are_null_and_anything_else_must_be_a_number(tmp_path):
+    table = pd.DataFrame({"Joy": ["0.5", "?", "", None], "Anger": [0.1, 0.2, None, 1]})
+    numbers = numeric_shares(table, ["Joy", "Anger"], tmp_path / "a.csv")
+    np.testing.assert_array_equal(numbers["Joy"], [0.5, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(numbers["Anger"], [0.1, 0.2, np.nan, 1])
+    with pytest.raises(CorpusError, match=r"a\.csv, column Joy: '0,5' is not a number in \[0, 1\]"):
+        numeric_shares(pd.DataFrame({"Joy": ["0.5", "0,5"]}), ["Joy"], tmp_path / "a.csv")
+
+
+# Shares and splits: refused whatever allow_missing says
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, np.inf])
+def test_a_share_outside_0_to_1_is_refused(table, check, value):
+    clips = table(9)
+    clips.loc[clips.index[2:], "Joy"] = value
+    message = r"labels\.csv: shares outside \[0, 1\] in Joy, 7 clips: clip2, .*clip6 and 2 more\."
+    for allow_missing in (False, True):
+        with pytest.raises(CorpusError, match=message):
+            check(clips, allow_missing=allow_missing)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_share_missing_in_train_or_devel_is_refused(table, check, row):
+    clips = table(6)
+    clips.loc[row, "Anger"] = np.nan
+    for allow_missing in (False, True):
+        with pytest.raises(
+            CorpusError, match=rf"missing in train or devel in Anger.*: clip{row}\."
+        ):
+            check(clips, allow_missing=allow_missing)
+
+
+def test_shares_of_a_masked_test_split_may_be_null(table, check):
+    clips = table(6)
+    clips.loc[clips["split"] == "test", ["Anger", "Joy"]] = np.nan
+    corpus, dropped = check(clips)
+    assert len(corpus.clips) == 6
+    assert dropped.empty
+
+
+@pytest.mark.parametrize("split", ["dev", None])
+def test_an_unknown_split_is_refused(table, check, split):
+    clips = table(4)
+    clips.loc[3, "split"] = split
+    with pytest.raises(CorpusError, match="the split of clip3 is .*: expected train, devel, test"):
+        check(clips)
+
+
+@pytest.mark.parametrize("split", ["train", "devel"])
+def test_train_and_devel_are_needed(table, check, split):
+    clips = table(6)
+    with pytest.raises(CorpusError, match=f"no clip is in {split}"):
+        check(clips[clips["split"] != split])
+    with pytest.raises(CorpusError, match=f"faulty clips dropped: no clip is in {split}"):
+        check(clips, audio=set(clips["path"][clips["split"] != split]), allow_missing=True)
+
+
+# Faults that allow_missing drops and records
+
+
+def duplicated(clips):
+    clips.loc[10:16, "clip_id"] = "clip0"
+    return clips, set(clips["path"]), ["clip0"] * 7
+
+
+def duplicated_path(clips):
+    clips.loc[10:16, "path"] = clips["path"][0]
+    return clips, set(clips["path"]), [f"clip{i}" for i in range(10, 17)]
+
+
+def torn_speaker(clips):
+    clips.loc[clips["split"] == "train", "speaker"] = "speaker0"
+    clips.loc[clips.index[1:21:3], "speaker"] = "speaker0"
+    return clips, set(clips["path"]), [f"clip{i}" for i in range(1, 21, 3)]
+
+
+def no_audio(clips):
+    return clips, set(clips["path"][7:]), [f"clip{i}" for i in range(7)]
+
+
+def no_label(clips):
+    more = {f"wav/more{i}.flac" for i in range(7)}
+    return clips, set(clips["path"]) | more, [f"more{i}" for i in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "spoil"),
+    [
+        ("duplicate clip", duplicated),
+        ("duplicate clip", duplicated_path),
+        ("speaker in two splits", torn_speaker),
+        ("label without audio", no_audio),
+        ("audio without label", no_label),
+    ],
+)
+def test_a_fault_is_refused_or_dropped_and_recorded(table, check, reason, spoil):
+    clips, audio, faulty = spoil(table(30))
+    five = ", ".join(faulty[:5])
+    message = rf"labels\.csv: {reason}, 7 found: {five} and 2 more\. .*allow_missing"
+    with pytest.raises(CorpusError, match=message):
+        check(clips.copy(), audio)
+
+    corpus, dropped = check(clips.copy(), audio, allow_missing=True)
+    assert list(dropped.columns) == ["clip_id", "path", "reason"]
+    assert list(dropped["clip_id"]) == faulty
+    assert set(dropped["reason"]) == {reason}
+    dropped_rows = 0 if spoil is no_label else 7
+    assert len(corpus.clips) == 30 - dropped_rows
+    assert list(corpus.clips.index) == list(range(30 - dropped_rows))
+    again, dropped = check(corpus.clips, audio - set(dropped["path"]) | set(corpus.clips["path"]))
+    assert dropped.empty
+    pd.testing.assert_frame_equal(again.clips, corpus.clips)
+
+
+def test_a_dropped_clip_is_recorded_once(table, check):
+    clips = table(12)
+    clips.loc[1:3, "clip_id"] = "clip0"  # their audio has no label any more
+    clips.loc[[4, 6, 9], "speaker"] = "torn"
+    clips.loc[4, "split"] = "devel"
+    corpus, dropped = check(clips, allow_missing=True)
+    assert dropped["path"].is_unique
+    assert list(dropped["reason"]) == 3 * ["duplicate clip"] + ["speaker in two splits"]
+    assert len(corpus.clips) == 8
+
+
+def test_a_speaker_keeps_the_split_whose_audio_is_there(table, check):
+    clips = table(12)
+    clips.loc[[0, 3, 6, 1, 4], "speaker"] = "torn"  # three in train, two in devel
+    corpus, dropped = check(clips, audio=set(clips["path"].drop([0, 3, 6])), allow_missing=True)
+    assert len(corpus.clips) == 9
+    assert set(dropped["reason"]) == {"label without audio"}
+
+
+def test_clips_of_unknown_speakers_are_not_one_speaker(table, check):
+    corpus, dropped = check(table(6, speaker=pd.Series([pd.NA] * 6, dtype="string")))
+    assert len(corpus.clips) == 6
+    assert dropped.empty
+
+
+# How many may be set aside
+
+
+def test_more_rejected_clips_than_allowed_stop_the_run(tmp_path):
+    reasons = ["silent"] * 4 + ["empty file"] * 2
+    rejected = pd.DataFrame({"clip_id": range(6), "path": "x", "reason": reasons})
+    message = r"6 of 100 clips.*max_rejected = 0\.05.*rejected\.csv.*silent \(4\); empty file \(2\)"
+    with pytest.raises(CorpusError, match=message):
+        limit_rejected(rejected, 100, 0.05, tmp_path / "rejected.csv")
+    limit_rejected(rejected[:5], 100, 0.05, tmp_path / "rejected.csv")
+    limit_rejected(rejected, 100, 0.06, tmp_path / "rejected.csv")
+
+
+def test_a_corpus_without_clips_stops_the_run(tmp_path):
+    with pytest.raises(CorpusError, match="0 of 0"):
+        limit_rejected(pd.DataFrame({"reason": []}), 0, 1.0, tmp_path)
+
+
+# Splits made for speakers
+
+
+def speakers(n, clips_each=3):
+    return pd.Series([f"s{i:02d}" for i in range(n)] * clips_each)
+
+
+def test_made_splits_keep_speakers_apart_and_are_60_20_20():
+    names = speakers(20)
+    splits = speaker_splits(names, seed=1)
+    assert (splits.groupby(names).nunique() == 1).all()
+    assert splits.groupby(names).first().value_counts().to_dict() == {
+        "train": 12,
+        "devel": 4,
+        "test": 4,
+    }
+
+
+def test_made_splits_follow_the_seed_and_not_the_order_of_clips():
+    names = speakers(20)
+    splits = speaker_splits(names, seed=1)
+    pd.testing.assert_series_equal(splits, speaker_splits(names, seed=1))
+    pd.testing.assert_series_equal(splits[::-1], speaker_splits(names[::-1], seed=1))
+    assert (splits != speaker_splits(names, seed=2)).any()
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_few_speakers_still_fill_every_split(n):
+    assert set(speaker_splits(speakers(n), seed=0)) == {"train", "devel", "test"}
+
+
+def test_two_speakers_cannot_fill_three_splits():
+    with pytest.raises(CorpusError, match="2 speakers cannot be kept apart in 3 splits"):
+        speaker_splits(speakers(2), seed=0)

@@ -1,0 +1,466 @@
+"""Frames are those of the encoder itself, of the right length, and the same every time."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from emoshare_utils.device import choose_device, one_worker_a_core
+from emoshare_utils.features import acoustic
+from emoshare_utils.features.encoders import (
+    EncoderError,
+    load_encoder,
+    max_frames,
+    n_frames,
+    paper_frames,
+)
+from emoshare_utils.features.pretrained import MINI, MINIS, PAPER_ENCODERS
+from emoshare_utils.features.small_network import Size
+from emoshare_utils.features.speech_encoder import normalised
+from emoshare_utils.features.store import FeatureStore
+
+LENGTHS = [400, 401, 719, 720, 16_000, 127_519]
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+    "layerdrop": 0.5,
+    "hidden_dropout": 0.5,
+    "mask_time_prob": 0.5,
+}
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write a small wav2vec2 (GroupNorm) or HuBERT (LayerNorm) as a user's local folder."""
+
+    def write(kind: str, do_normalize: bool = False, seed: int = 0, name: str = "model") -> str:
+        torch.manual_seed(seed)
+        if kind == "wav2vec2":
+            config = transformers.Wav2Vec2Config(**TINY, feat_extract_norm="group")
+        else:
+            layers = {"feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
+            config = transformers.HubertConfig(**TINY, **layers)
+        transformers.AutoModel.from_config(config).save_pretrained(tmp_path / name)
+        extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize)
+        extractor.save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    return write
+
+
+def frames_of_transformers(folder: str, samples: np.ndarray) -> np.ndarray:
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    inputs = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values
+    with torch.no_grad():
+        return model(inputs).last_hidden_state[0].numpy()
+
+
+# Encoders that read samples
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
+@pytest.mark.parametrize("do_normalize", [False, True])
+def test_frames_are_transformers_own(save, sound, kind, do_normalize):
+    folder, samples = save(kind, do_normalize), 0.1 * sound(0, 9000) + 0.02
+    encoder = load_encoder(folder)
+    frames = encoder.frames(samples)
+    assert frames.dtype == np.float32
+    assert encoder.width == 16
+    np.testing.assert_allclose(frames, frames_of_transformers(folder, samples), atol=1e-5)
+    other = load_encoder(folder, normalise=not do_normalize).frames(samples)
+    assert np.abs(frames - other).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
+@pytest.mark.parametrize("n", LENGTHS)
+def test_a_clip_of_n_samples_has_a_frame_every_20_ms(save, sound, kind, n):
+    frames = load_encoder(save(kind)).frames(sound(0, n))
+    assert frames.shape == ((n - 400) // 320 + 1, 16)
+    assert len(frames) == n_frames(kind, n)
+    assert np.isfinite(frames).all()
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
+def test_frames_are_the_same_every_time(save, sound, kind):
+    """Dropout, layer drop and masking belong to training alone."""
+    encoder = load_encoder(save(kind))
+    first = encoder.frames(sound(0))
+    for _ in range(4):
+        np.testing.assert_array_equal(encoder.frames(sound(0)), first)
+    with one_worker_a_core() as pool:
+        for frames in pool.map(encoder.frames, [sound(0)] * 8):  # one thread rounds otherwise
+            np.testing.assert_allclose(frames, first, atol=1e-5)
+
+
+def test_normalised_samples_are_the_feature_extractors(sound):
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
+    for samples in (sound(0, 400), 1e-3 * sound(1, 400) + 0.1):
+        expected = extractor(samples, sampling_rate=16_000).input_values[0]
+        np.testing.assert_allclose(normalised(torch.from_numpy(samples)), expected, atol=1e-4)
+
+
+def test_a_clips_loudness_and_offset_are_taken_out_by_normalising(save, sound):
+    encoder = load_encoder(save("wav2vec2"), normalise=True)
+    quiet = 0.01 * sound(0) + 0.3
+    np.testing.assert_allclose(encoder.frames(quiet), encoder.frames(sound(0)), atol=2e-3)
+
+
+@pytest.mark.parametrize("checkpoint", ["safetensors", "bin"])
+def test_checkpoints_of_older_releases_and_larger_models_load(tmp_path, sound, checkpoint):
+    """The paper's encoders were published with other weight names, and heads on top."""
+    config = transformers.Wav2Vec2Config(**TINY, codevector_dim=8, proj_codevector_dim=8)
+    model = transformers.Wav2Vec2ForPreTraining(config).eval()
+    model.save_pretrained(tmp_path)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
+        name = f"wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.{new}"
+        weights[f"wav2vec2.encoder.pos_conv_embed.conv.{old}"] = weights.pop(name)
+    (tmp_path / "model.safetensors").unlink()
+    if checkpoint == "bin":
+        torch.save(weights, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with torch.no_grad():
+        expected = model.wav2vec2(torch.from_numpy(sound(0))[None]).last_hidden_state[0]
+    frames = load_encoder(str(tmp_path)).frames(sound(0))
+    np.testing.assert_allclose(frames, expected.numpy(), atol=1e-5)
+
+
+def test_half_precision_weights_compute_in_float32(save, sound):
+    folder = save("hubert")
+    transformers.AutoModel.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)
+    frames = load_encoder(folder).frames(sound(0))
+    assert not np.array_equal(frames, frames.astype(np.float16))
+
+
+def test_a_local_folder_may_be_named_relative_to_the_project(save, sound, tmp_path, monkeypatch):
+    frames = load_encoder(save("hubert")).frames(sound(0))
+    monkeypatch.setenv("EMOSHARE_HOME", str(tmp_path))
+    np.testing.assert_array_equal(load_encoder("model").frames(sound(0)), frames)
+
+
+# Settings tell one feature store from another
+
+
+def test_settings_differ_with_weights_normalising_and_encoder(save, tmp_path):
+    def store(*arguments):
+        encoder = load_encoder(*arguments)
+        assert json.loads(json.dumps(encoder.settings)) == encoder.settings
+        features = tmp_path / "features"
+        return FeatureStore.create(features, "one", encoder.width, encoder.settings).folder.name
+
+    folder = save("hubert", seed=0)
+    first = store(folder)
+    assert store(folder) == first
+    stores = {
+        first,
+        store(folder, "cpu", True),
+        store("fbank"),
+        store("mfcc"),
+        store("spectrogram"),
+    }
+    stores |= {store("untrained"), store("hubert-mini")}
+    stores |= {store(save("hubert", name="copy"))}
+    save("hubert", seed=1)  # other weights in the first folder
+    stores |= {store(folder)}
+    assert len(stores) == 9
+
+
+def test_versions_and_precision_are_in_the_settings(save, monkeypatch):
+    folder = save("wav2vec2")
+    settings = load_encoder(folder).settings
+    assert settings["layer"] == "last_hidden_state"
+    assert settings["precision"] == "float32"
+    assert settings["torch"] == torch.__version__
+    assert settings["transformers"] == transformers.__version__
+    for module in (encoders, encoders.audio):
+        monkeypatch.setattr(module, "VERSION", 99)
+        assert load_encoder(folder).settings != settings
+        monkeypatch.undo()
+    fbank = load_encoder("fbank").settings
+    for module in (acoustic, encoders.audio):
+        monkeypatch.setattr(module, "VERSION", 99)
+        assert load_encoder("fbank").settings != fbank
+        monkeypatch.undo()
+
+
+# Encoders that cannot be loaded
+
+
+def test_an_encoder_that_is_not_to_be_had_names_the_cause_and_a_way_out():
+    with pytest.raises(EncoderError) as caught:
+        load_encoder("hubert-large")
+    message = str(caught.value)
+    assert message.startswith("encoder 'hubert-large' (facebook/hubert-large-ll60k) could not be")
+    assert "connect" in message or "offline" in message
+    assert "name a local folder that holds config.json, preprocessor_config.json" in message
+    assert "encoder = '/models/hubert-large-ll60k'" in message
+
+
+@pytest.mark.parametrize("name", ["org/no-such-model", "/models/not-there", "hubrt-large"])
+def test_a_wrong_name_is_an_encoder_error(name):
+    with pytest.raises(EncoderError, match=rf"encoder '{name}' .*could not be.*local folder"):
+        load_encoder(name)
+
+
+def test_a_model_that_reads_no_samples_is_refused(tmp_path):
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 9}
+    transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match="it is a bert model, which does not read samples: wav2"):
+        load_encoder(str(tmp_path))
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def with_half_the_weights_file(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def with_no_weights_file_at_all(folder):
+    (folder / "model.safetensors").write_bytes(b"<html>not found</html>")
+
+
+def without_one_weight(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layers.1.attention.q_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def with_another_models_weights(folder):
+    weights = {f"other.{k}": v for k, v in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def with_another_size(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+
+
+def without_feature_extractor(folder):
+    (folder / "preprocessor_config.json").unlink()
+
+
+def with_half_a_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (without_weights, "no file named model.safetensors"),
+        (with_half_the_weights_file, ""),
+        (with_no_weights_file_at_all, ""),
+        (without_one_weight, r"lacks 1 of the model's weights, as encoder\.layers\.1\.attention"),
+        (with_another_models_weights, r"lacks \d\d of the model's weights"),
+        (with_another_size, "size"),
+        (without_feature_extractor, "feature extractor"),
+        (with_half_a_config, "config.json"),
+    ],
+)
+def test_a_damaged_folder_is_an_encoder_error(save, tmp_path, spoil, cause):
+    folder = save("hubert")
+    spoil(tmp_path / "model")
+    with pytest.raises(EncoderError, match=rf"'{folder}' .*could not be loaded: .*{cause}.*local"):
+        load_encoder(folder)
+
+
+def test_a_weight_of_training_alone_may_be_absent(save, tmp_path, sound):
+    folder = save("hubert")
+    whole = load_encoder(folder)
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    del weights["masked_spec_embed"]
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    for _ in range(2):  # it is filled by chance, which must not change the store
+        encoder = load_encoder(folder)
+        assert encoder.settings == whole.settings
+        np.testing.assert_array_equal(encoder.frames(sound(0)), whole.frames(sound(0)))
+
+
+# The small encoders and the untrained one
+
+
+def test_the_untrained_encoder_is_the_same_at_every_load(sound):
+    torch.manual_seed(1)
+    before = torch.rand(3)
+    torch.manual_seed(1)
+    first = load_encoder("untrained")
+    torch.testing.assert_close(torch.rand(3), before)  # the caller's draw is left alone
+    torch.manual_seed(2)
+    second = load_encoder("untrained")
+    assert first.settings == second.settings
+    np.testing.assert_array_equal(first.frames(sound(0)), second.frames(sound(0)))
+    assert first.frames(sound(0)).std() > 0.1
+
+
+@pytest.mark.parametrize("name", MINIS)
+def test_the_small_encoders_come_with_the_package(name, sound):
+    folder = MINI / name
+    assert (folder / "model.safetensors").stat().st_size < 10e6
+    model = transformers.AutoModel.from_pretrained(folder)
+    assert model.config.model_type == name.split("-")[0]
+    assert 2e6 < model.num_parameters() < 5e6
+    encoder, control = load_encoder(name), load_encoder("untrained")
+    assert encoder.settings["normalise"] is control.settings["normalise"] is True
+    weights = {key: value.shape for key, value in model.state_dict().items()}
+    config = transformers.HubertConfig(**Size().settings())
+    same = transformers.AutoModel.from_config(config).state_dict()
+    assert weights == {key: value.shape for key, value in same.items()}
+    with torch.no_grad():
+        samples = torch.from_numpy(sound(0))
+        samples = (samples - samples.mean()) / samples.std(correction=0)
+        plain = model.float().eval()(samples[None]).last_hidden_state[0]
+    np.testing.assert_allclose(encoder.frames(sound(0)), plain, atol=1e-3)
+    card = (folder / "README.md").read_text()
+    for part in ("objective", "updates", "time", "Licences", "Intended use", "Limits", "crema_d"):
+        assert part in card, part
+
+
+def test_the_papers_encoders_get_samples_as_its_authors_fed_them():
+    assert {name: (e.id, e.normalise) for name, e in PAPER_ENCODERS.items()} == {
+        "wav2vec2-base": ("facebook/wav2vec2-base", False),
+        "wav2vec2-large": ("facebook/wav2vec2-large", False),
+        "hubert-base": ("facebook/hubert-base-ls960", False),
+        "hubert-large": ("facebook/hubert-large-ll60k", True),
+    }
+
+
+# Acoustic features
+
+
+@pytest.mark.parametrize(("name", "width"), [("fbank", 40), ("mfcc", 40), ("spectrogram", 257)])
+@pytest.mark.parametrize("n", LENGTHS)
+def test_acoustic_frames_come_every_10_ms(name, width, n, sound):
+    encoder = load_encoder(name)
+    frames = encoder.frames(sound(0, n))
+    assert frames.shape == (n // 160 + 1, width)
+    assert frames.dtype == np.float32
+    assert encoder.width == width
+    assert len(frames) == n_frames(name, n)
+
+
+def test_the_papers_longest_clip_has_the_papers_frames():
+    for n in (127_440, 127_519):
+        assert n_frames("fbank", n) == paper_frames("fbank") == 797
+        assert n_frames("hubert-large", n) == paper_frames("hubert-large") == 398
+
+
+@pytest.mark.parametrize("hz", [250, 1000, 3000, 7500])
+def test_a_sine_peaks_in_its_own_band_and_bin(hz):
+    samples = np.sin(2 * np.pi * hz * np.arange(8000) / 16_000).astype(np.float32)
+
+    def mel(hz):
+        return 2595 * np.log10(1 + hz / 700)
+
+    centres = mel(8000) / 41 * np.arange(1, 41)
+    fbank = load_encoder("fbank").frames(samples)[5:-5]
+    assert (fbank.argmax(axis=1) == np.abs(centres - mel(hz)).argmin()).all()
+    spectrogram = load_encoder("spectrogram").frames(samples)[5:-5]
+    assert (spectrogram.argmax(axis=1) == hz / 31.25).all()
+
+
+@pytest.mark.parametrize("name", ["fbank", "mfcc", "spectrogram"])
+@pytest.mark.parametrize("level", [0.0, 1e-6, 1.0])
+def test_acoustic_frames_are_finite_from_digital_silence_to_full_scale(name, level, sound):
+    samples = np.concatenate([np.zeros(2000, np.float32), np.float32(2 * level) * sound(0)])
+    frames = load_encoder(name).frames(samples)
+    assert np.isfinite(frames.astype(np.float16)).all()
+
+
+def test_mfcc_is_the_cosine_transform_of_the_log_mel_bands(sound):
+    fbank = load_encoder("fbank").frames(sound(0)).astype(float)
+    k, band = np.arange(40)[:, None], np.arange(40)
+    cosines = np.sqrt(2 / 40) * np.cos(np.pi / 40 * (band + 0.5) * k)
+    cosines[0] /= np.sqrt(2)
+    mfcc = load_encoder("mfcc").frames(sound(0))
+    np.testing.assert_allclose(mfcc[3:-3], (fbank @ cosines.T)[3:-3], atol=0.01)
+
+
+def test_acoustic_frames_are_what_version_1_gave(sound):
+    """Stores on disk hold these: raise VERSION when they change."""
+    pinned = {
+        1: {
+            "fbank": [2.070149, 3.193912, 2.914436],
+            "mfcc": [-0.388369, 1.300995, 0.132089],
+            "spectrogram": [3.184064, 2.639137, 0.865051],
+        }
+    }
+    for name, values in pinned[acoustic.VERSION].items():
+        frames = load_encoder(name).frames(sound(0))
+        np.testing.assert_allclose(frames[[5, 12, 20], [3, 17, 31]], values, rtol=1e-4)
+
+
+def test_egemaps_is_one_frame_a_clip_and_what_opensmile_says(sound):
+    opensmile = pytest.importorskip("opensmile", reason="needs the extra emoshare-utils[opensmile]")
+    encoder, clips = load_encoder("egemaps"), [sound(0, 8000), sound(1, 20_000)]
+    frames = encoder.encode(clips)
+    assert [clip.shape for clip in frames] == [(1, 88)] * 2 == [(1, encoder.width)] * 2
+    assert n_frames("egemaps", 20_000) == 1
+    assert encoder.settings["opensmile"] == opensmile.__version__
+    smile = opensmile.Smile(feature_set="eGeMAPSv02", feature_level="func")
+    for clip, frame in zip(clips, frames):
+        expected = smile.process_signal(clip, 16_000).to_numpy()
+        assert np.array_equal(frame, expected.clip(-6e4, 6e4))
+    for silent in (np.zeros(4000, np.float32), sound(2, 960)):
+        assert np.isfinite(encoder.frames(silent).astype(np.float16)).all()
+    with pytest.raises(ValueError, match="959 samples: eGeMAPS needs 960"):
+        encoder.frames(sound(0, 959))
+
+
+def test_egemaps_without_opensmile_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    with pytest.raises(EncoderError, match=r"'egemaps'.*pip install -e '.\[opensmile\]'"):
+        load_encoder("egemaps")
+
+
+# Padding and device
+
+
+def test_padding_is_to_the_batch_the_papers_maximum_or_a_number():
+    assert max_frames("batch", "fbank") is None
+    assert max_frames("paper", "fbank") == 797
+    assert max_frames("paper", "org/model") == 398
+    assert max_frames(500, "fbank") == 500
+    for padding in ("longest", 0, -3, None, 2.5):
+        with pytest.raises(ValueError, match="expected 'batch', 'paper' or a number of frames"):
+            max_frames(padding, "fbank")
+
+
+def test_a_gpu_that_is_not_there_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    for name in ("fbank", "untrained"):
+        with pytest.raises(ValueError, match="'cuda'.* sees no GPU here: set device = 'auto'"):
+            load_encoder(name, "cuda")
+
+
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
+    gpus = SimpleNamespace(is_available=lambda: True, device_count=lambda: 2)
+    monkeypatch.setattr("emoshare_utils.device.torch.cuda", gpus)
+    assert choose_device().type == "cuda"
+    assert choose_device("cuda:1").index == 1
+    with pytest.raises(ValueError, match="'cuda:2'.* sees 2 GPU here"):
+        choose_device("cuda:2")
+    gpus.is_available = lambda: False
+    assert choose_device().type == "cpu"
+    with pytest.raises(ValueError, match="sees no GPU"):
+        choose_device("cuda:1")
+
+
+def test_an_unknown_device_is_an_error():
+    with pytest.raises(ValueError, match="device = 'gpu': expected auto, cpu, cuda or cuda:N"):
+        load_encoder("fbank", "gpu")

@@ -1,0 +1,85 @@
+"""Noise ceilings: estimated from votes, beside the exact ones of simulated listeners."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emoshare_utils.corpora import simulated
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.results import ceilings
+from emoshare_utils.results.metrics import spearman
+
+
+@pytest.fixture(scope="module")
+def rated() -> Corpus:
+    """The embedded corpus's plan and ratings, unspoken."""
+    model = simulated.Model()
+    clips = simulated._plan(1200, 0, 40, model)
+    clips = clips.join(simulated._rate(clips, 0, 200, model))
+    return Corpus("simulated", Path(), tuple(model.profiles), clips, "simulated listeners")
+
+
+def by_kind(table: pd.DataFrame, split: str) -> pd.DataFrame:
+    here = table[table["split"] == split]
+    return here.pivot(index="emotion", columns="kind", values="ceiling")
+
+
+def test_the_estimate_is_near_the_exact_ceiling_of_simulated_listeners(rated):
+    table = ceilings.ceilings(rated)
+    assert list(table.columns) == ["emotion", "split", "kind", "ceiling"]
+    assert len(table) == 9 * 4 * 2
+    errors = by_kind(table, "all")
+    errors = errors["estimated"] - errors["exact"]
+    assert errors.abs().max() < 0.03 and -0.015 < errors.mean() < 0.005
+    devel = by_kind(table, "devel")
+    assert abs((devel["estimated"] - devel["exact"]).mean()) < 0.03
+    exact = simulated.ceiling(rated, "devel")
+    np.testing.assert_allclose(devel["exact"], exact[devel.index])
+
+
+@pytest.mark.parametrize(("raters", "error"), [(3, 0.06), (10, 0.03), (40, 0.01)])
+@pytest.mark.parametrize("shape", [(0.3, 2.0), (2.0, 2.0)], ids=["near zero", "in the middle"])
+def test_where_votes_are_binomial_the_estimate_is_the_ceiling(raters, error, shape):
+    rng = np.random.default_rng(0)
+    p, n = rng.beta(*shape, 4000), np.full(4000, raters)
+    shares = rng.binomial(n, p) / n
+    drawn = ceilings.draw_expected(shares, n)
+    estimate = np.mean([spearman(shares, one) for one in drawn])
+    assert estimate == pytest.approx(spearman(shares, p), abs=error)
+    np.testing.assert_allclose(drawn.mean(), p.mean(), atol=0.01)
+
+
+def test_people_have_estimates_only_and_only_where_their_number_is_known(rated):
+    people = Corpus("table", Path(), rated.emotions, rated.clips)
+    table = ceilings.ceilings(people)
+    assert set(table["kind"]) == {"estimated"}
+    unknown = rated.clips.assign(n_raters=pd.Series(pd.NA, rated.clips.index, dtype="Int64"))
+    assert ceilings.ceilings(Corpus("table", Path(), rated.emotions, unknown)).empty
+    masked = rated.clips.copy()
+    masked.loc[masked["split"] == "test", list(rated.emotions)] = np.nan
+    table = ceilings.ceilings(Corpus("table", Path(), rated.emotions, masked))
+    assert set(table["split"]) == {"all", "train", "devel"}
+
+
+def test_shares_that_are_not_votes_have_no_ceiling(rated):
+    n = np.array([10, 12, 18])
+    assert ceilings.are_votes(np.array([0.3, 0.33, 0.28]), n)  # two decimals of 3, 4 and 5 votes
+    assert not ceilings.are_votes(np.array([0.34, 0.33, 0.28]), n)
+    assert not ceilings.are_votes(np.array([0.0]), np.array([0]))
+    scaled = rated.clips.assign(Anger=rated.clips["Anger"] * 0.9)
+    found = ceilings.ceilings(Corpus("table", Path(), rated.emotions, scaled))
+    assert set(found["emotion"]) == set(rated.emotions) - {"Anger"}
+
+
+def test_the_exact_ceiling_is_preferred_and_none_is_said():
+    rows = [("Joy", "devel", "estimated", 0.8), ("Joy", "devel", "exact", 0.9)]
+    rows.append(("Joy", "test", "estimated", 0.7))
+    table = pd.DataFrame(rows, columns=["emotion", "split", "kind", "ceiling"])
+    found, kind = ceilings.known(table)
+    assert found.to_dict() == {"Joy": 0.9} and kind == "exact"
+    found, kind = ceilings.known(table, "test")
+    assert found.to_dict() == {"Joy": 0.7} and kind == "estimated"
+    found, kind = ceilings.known(table.head(0))
+    assert found.empty and kind == ""
