@@ -1,34 +1,73 @@
-"""Spearman's rho and the other metrics."""
+"""Metrics: how well predicted shares match the listeners' shares.
+
+`METRICS` holds those that results, intervals, tables and early stopping are built from. To add one,
+register it: `METRICS.register("rmse", Metric(rmse, "RMSE", higher_is_better=False))`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-CONSTANT = "constant prediction"
+from emoshare_utils.names import Registry
 
 
-def spearman(share: np.ndarray, prediction: np.ndarray) -> float:
-    """Spearman's rho, ties by mean rank; NaN where either side is constant or n < 2."""
-    if len(share) < 2 or np.ptp(share) == 0 or np.ptp(prediction) == 0:
+@dataclass(frozen=True)
+class Metric:
+    """A metric, and how it is read and shown.
+
+    Attributes:
+        function: shares (n,) and predictions (n,) of one emotion -> a number, NaN where undefined.
+        label: its name in tables.
+        higher_is_better: False for errors.
+        interval: whether results have its 95 % bootstrap intervals.
+    """
+
+    function: Callable[[np.ndarray, np.ndarray], float]
+    label: str
+    higher_is_better: bool = True
+    interval: bool = True
+
+
+def spearman(shares: np.ndarray, predictions: np.ndarray) -> float:
+    """Compute Spearman's rho, ties by mean rank; NaN where either side is constant or n < 2."""
+    if len(shares) < 2 or np.ptp(shares) == 0 or np.ptp(predictions) == 0:
         return float("nan")
-    return float(stats.spearmanr(share, prediction).statistic)
+    return float(stats.spearmanr(shares, predictions).statistic)
 
 
-def ccc(share: np.ndarray, prediction: np.ndarray) -> float:
-    """Lin's concordance correlation coefficient; NaN where both are the same constant.
+def mae(shares: np.ndarray, predictions: np.ndarray) -> float:
+    """Compute the mean absolute error."""
+    return float(np.abs(shares - predictions).mean())
+
+
+def ccc(shares: np.ndarray, predictions: np.ndarray) -> float:
+    """Compute Lin's concordance correlation coefficient; NaN where both are the same constant.
 
     Unlike rho it falls when predictions are too low, too high or too close together.
     """
-    offset = share.mean() - prediction.mean()
-    spread = share.var() + prediction.var() + offset**2
-    covariance = ((share - share.mean()) * (prediction - prediction.mean())).mean()
+    offset = shares.mean() - predictions.mean()
+    spread = shares.var() + predictions.var() + offset**2
+    covariance = ((shares - shares.mean()) * (predictions - predictions.mean())).mean()
     return float(2 * covariance / spread) if spread else float("nan")
 
 
-def rho_per_clip(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Spearman's rho across the emotions of each clip, (n, E) and (n, E) -> (n,).
+METRICS = Registry(
+    "metric",
+    {
+        "rho": Metric(spearman, "ρ"),
+        "mae": Metric(mae, "MAE", higher_is_better=False, interval=False),
+        "ccc": Metric(ccc, "CCC", interval=False),
+    },
+)
 
-    Another quantity than rho per emotion across clips: it asks which emotions a clip has most of,
-    and does well by knowing which are common everywhere. NaN where either side is constant.
+
+def rho_per_clip(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Compute Spearman's rho across the emotions of each clip, (n, E) and (n, E) -> (n,).
+
+    This is not rho per emotion across clips: it asks which emotions are strongest in a clip, and
+    is high for anyone who knows which emotions are common. NaN where either side is constant.
     """
     x, y = (stats.rankdata(values, axis=1) for values in (shares, predictions))
     x, y = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (x, y))
