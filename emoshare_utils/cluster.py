@@ -1,9 +1,8 @@
-"""Extraction and training over a Dask cluster: one task a shard, and one a system.
+"""Tasks over a Dask cluster.
 
 Workers are the user's own (`dask worker`, dask-jobqueue, dask-kubernetes, dask-cuda) or N local
 processes. They read and write by the same paths as this process, so the folders must be on a file
-system that all of them share. A worker makes as many shards at a time as it has threads: one a
-core of a CPU, one for a GPU. It trains one system at a time, on as many cores as it has threads.
+system that all of them share. Tasks are calls of module-level functions, which Dask sends by name.
 """
 
 import os
@@ -19,8 +18,8 @@ import torch
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-CONNECT_S = 30  # to wait for a scheduler, for its first worker, and for one to come back
-CORES = len(os.sched_getaffinity(0))  # Dask tells torch to use one
+CONNECT_S = 30  # seconds to wait for a scheduler, for its first worker, and for one to return
+CORES = len(os.sched_getaffinity(0))  # of this machine; inside a worker torch is told of one
 Result = TypeVar("Result")
 
 
@@ -68,14 +67,19 @@ def over_cluster(
     scheduler: str,
     call: Callable[..., Result],
     tasks: Sequence[tuple],
-    one_a_worker: bool = False,
+    one_per_worker: bool = False,
 ) -> Iterator[Result]:
-    """call(*task) of every task on the workers of `scheduler`, as they are done.
+    """Yield call(*task) of every task, made by the workers of `scheduler`, in order of completion.
 
-    A worker that dies costs the task it was at, which another one then does.
+    The task of a worker that dies is done again by another one. A task's own error is raised here.
 
     Args:
-        one_a_worker: hand out no more tasks at once than there are workers.
+        call: a module-level function.
+        one_per_worker: hand out no more tasks at once than there are workers; otherwise each
+            worker does as many at a time as it has threads.
+
+    Raises:
+        ClusterError: as `connected`, or all workers are gone.
     """
     if not tasks:
         return
@@ -83,7 +87,7 @@ def over_cluster(
         from distributed import KilledWorker
 
         submitted = (client.submit(call, *task, pure=False) for task in tasks)
-        at_once = len(client.ncores()) if one_a_worker else len(tasks)
+        at_once = len(client.ncores()) if one_per_worker else len(tasks)
         pending = set(islice(submitted, at_once))
         try:
             while pending:
@@ -99,7 +103,7 @@ def over_cluster(
             ) from error
         except KilledWorker as error:
             raise ClusterError(
-                f"workers of {scheduler} died one after the other at the same task ({error}): "
+                f"workers of {scheduler} died one after another at the same task ({error}): "
                 "look at their logs (out of memory?). What is finished is kept"
             ) from error
         finally:
@@ -107,7 +111,7 @@ def over_cluster(
 
 
 def _wait_for_some(client: "Client", pending: set["Future"]) -> set["Future"]:
-    """Those of `pending` that are done, one or more; ClusterError where no worker is left."""
+    """At least one of `pending` that is done; ClusterError where no worker is left."""
     from distributed import wait
 
     while True:
@@ -121,17 +125,18 @@ def _wait_for_some(client: "Client", pending: set["Future"]) -> set["Future"]:
                 ) from None
 
 
-def _see(folder: Path) -> None:
+def require_folder(folder: Path) -> None:
+    """Raise ClusterError, on a worker, where it does not see `folder`."""
     from distributed import get_worker
 
     if not folder.is_dir():
         raise ClusterError(
-            f"worker {get_worker().address} does not see {folder}: runs/ and the corpus must be on "
-            "a file system that all workers share"
+            f"worker {get_worker().address} does not see {folder}: it must be on a file system "
+            "that all workers share"
         )
 
 
-def _device(device: str, worker: int) -> str:
-    """Which GPU the local worker of this number takes; other workers are given theirs."""
+def local_device(device: str, worker: int) -> str:
+    """The GPU for the local worker of this number; workers elsewhere are given theirs."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return f"cuda:{worker % gpus}" if gpus and device in ("auto", "cuda") else device

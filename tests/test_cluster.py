@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from emoshare_utils import cluster
 from emoshare_utils.cluster import ClusterError, connected
 from emoshare_utils.corpora.clip_table import CorpusError
 from emoshare_utils.features.encoders import load_encoder
@@ -68,7 +69,7 @@ def test_local_workers_make_the_same_store(corpus, tmp_path, straight, capsys):
     store = extract(corpus, load_encoder(ENCODER), tmp_path / "local", scheduler="local:2")
     assert len(straight) == 2 + 2 * 6
     assert content(store.folder) == straight
-    assert "extracting untrained: 12 of 12 clips" in capsys.readouterr().out
+    assert "extracting untrained, 12 clips: 4 of 4 s of audio" in capsys.readouterr().out
     extract(corpus, load_encoder(ENCODER), tmp_path / "local", scheduler="tcp://nobody:1")
     assert "nothing left to do" in capsys.readouterr().out  # and no scheduler is asked
 

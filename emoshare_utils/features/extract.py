@@ -13,7 +13,7 @@ from emoshare_utils.features.fill import fill
 from emoshare_utils.features.store import FeatureStore, Shard, StoreError
 from emoshare_utils.files import atomic, locked, remove_leftovers, size
 from emoshare_utils.names import POOLED
-from emoshare_utils.progress import track_audio
+from emoshare_utils.progress import track
 
 
 def extract(
@@ -81,10 +81,11 @@ def _steps(
 def _run(
     steps: Iterator[tuple[int, float]], label: str, shards: list[Shard], store: FeatureStore
 ) -> None:
-    clips = sum(len(shard.clips) for shard in shards)
+    label += f", {sum(len(shard.clips) for shard in shards)} clips"
     audio_s = sum(shard.clips["duration_s"].sum() for shard in shards)
     try:
-        track_audio(steps, label, clips, audio_s)
+        for _ in track(steps, label, audio_s, "s of audio", amount=lambda step: step[1]):
+            pass
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{label} was stopped by hand: finished shards are kept in {store.folder}, and the "

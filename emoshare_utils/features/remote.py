@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
-from emoshare_utils.cluster import ClusterError, _device, _see, over_cluster
+from emoshare_utils.cluster import ClusterError, local_device, over_cluster, require_folder
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.encoders import Encoder, load_encoder
 from emoshare_utils.features.fill import fill
 from emoshare_utils.features.store import FeatureStore, Shard
-from emoshare_utils.training.remote import _loading
+
+_loading = Lock()
 
 
 def fill_over_cluster(
@@ -44,7 +46,7 @@ def _make(
 
     worker = get_worker()
     if local:
-        request = request | {"device": _device(request["device"], worker.name)}
+        request = request | {"device": local_device(request["device"], worker.name)}
     with _loading:  # threads of one worker share what the first one loads
         encoder = _loaded(**request)
     if encoder.settings != settings:
@@ -56,7 +58,7 @@ def _make(
             + ", ".join(str(settings[key]) for key in sorted(others))
             + ": install the same packages there and start it anew"
         )
-    _see(folder)
+    require_folder(folder)
     store, shard = FeatureStore(folder), Shard(name, corpus.clips)
     made = list(fill(corpus, encoder, store, [shard], workers=1))
     return sum(clips for clips, _ in made), sum(seconds for _, seconds in made)

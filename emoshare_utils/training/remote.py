@@ -7,11 +7,11 @@ from threading import Lock
 
 import torch
 
-from emoshare_utils.cluster import CORES, _device, _see, over_cluster
+from emoshare_utils.cluster import CORES, local_device, over_cluster, require_folder
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.training.systems import train_system
 
-_loading, _training = Lock(), Lock()
+_training = Lock()
 
 
 def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
@@ -27,16 +27,16 @@ def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
         StoreError: as a worker met it.
     """
     local = int(scheduler.partition(":")[2]) if re.fullmatch(r"local:\d+", scheduler) else 0
-    return over_cluster(scheduler, _train, [(task, local) for task in tasks], one_a_worker=True)
+    return over_cluster(scheduler, _train, [(task, local) for task in tasks], one_per_worker=True)
 
 
 def _train(task: dict, local: int) -> Path:
     """One system, on a worker: train it, or go on with it. `local`: workers on this machine."""
     from distributed import get_worker
 
-    _see(task["store"])
+    require_folder(task["store"])
     if local:
-        task = task | {"device": _device(task["device"], get_worker().name)}
+        task = task | {"device": local_device(task["device"], get_worker().name)}
         torch.set_num_threads(max(1, CORES // local))
     else:
         torch.set_num_threads(get_worker().state.nthreads)
