@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emoshare_utils.models.kernels import has_onednn
+from emoshare_utils.models.kernels import has_onednn, pack_linear, packed_linear
 
 CHUNK = 128  # frames of a clip that pass a CPU's front end together: they stay in its cache
 LONG = 1024  # frames beyond which a CPU never holds all (L, L) attention weights (but WavLM's)
@@ -299,12 +299,11 @@ class Dense(nn.Module):
         self.gelu = gelu
         self.packed = has_onednn(device, dtype)
         if self.packed:
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
+            self.weight = pack_linear(self.weight, ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.packed:
-            after = "gelu" if self.gelu else "none"
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], "none")
+            return packed_linear(x, self.weight, self.bias, self.gelu)
         x = F.linear(x, self.weight, self.bias)
         return F.gelu(x) if self.gelu else x
 

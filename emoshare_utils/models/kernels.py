@@ -14,6 +14,17 @@ def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
     )
 
 
+def pack_linear(weight: Tensor, rows: int) -> Tensor:
+    """Lay out a (W_out, W_in) weight as oneDNN wants it for products with about `rows` rows."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+
+
+def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """x W^T + b, then GELU if asked, with a weight from `pack_linear` (or a plain one)."""
+    after = "gelu" if gelu else "none"
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], "none")
+
+
 WIDE = 2**16  # channels in times channels out, from which on a kernel's gradient is our own
 
 
