@@ -32,7 +32,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """What to compute in: float32 or bfloat16, by name; auto prints what it takes, and why.
+    """The type to compute in: float32 or bfloat16; for auto, print which one it takes, and why.
 
     Raises:
         ValueError: an unknown name.
@@ -56,9 +56,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def give_memory_back() -> None:
-    """Give freed memory back to the system; glibc keeps it, and more so the more threads free it.
+    """Return freed memory to the system: glibc keeps it, more with more threads.
 
-    Elsewhere than under glibc nothing happens.
+    Without glibc nothing happens.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
@@ -67,7 +67,7 @@ def give_memory_back() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread: sums are then taken in the same order on every machine."""
+    """Compute with one thread, so that sums are taken in the same order on every machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -77,11 +77,11 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def one_worker_a_core() -> Iterator[Executor]:
-    """Workers that compute with one thread each.
+def one_worker_per_core() -> Iterator[Executor]:
+    """A pool of as many workers as torch has threads; each computes with one thread.
 
-    Many small pieces of work, one a core, finish sooner than each piece spread over all cores,
-    and far sooner on a machine that has other work too.
+    Many small tasks, one per core, finish sooner than each task spread over all cores, and far
+    sooner on a machine that is busy with other work.
     """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, "worker", torch.set_num_threads, (1,))

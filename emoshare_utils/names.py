@@ -4,6 +4,7 @@ A registry maps a name to what implements it. Anyone can add to one from a file 
 files in the environment variable EMOSHARE_EXTENSIONS are imported before a name counts as unknown.
 """
 
+import dataclasses
 import difflib
 import importlib.util
 import os
@@ -12,8 +13,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+Settings = TypeVar("Settings")
 POOLED = "pooled"  # in place of a layer: the mean over time of each
 UNTRAINED = "untrained"  # the small encoders' network before its first update
 
@@ -76,6 +78,21 @@ def nearest(name: Any, known: Iterable[Any]) -> str:
     known = [str(each) for each in known]
     near = difflib.get_close_matches(str(name), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+
+
+def settings_of(cls: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """A dataclass of settings: its defaults, changed as `given` says.
+
+    Raises:
+        UnknownName: an entry of `given` that it does not have; the message has the nearest.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in given:
+        if name not in known:
+            raise UnknownName(
+                f"{cls.__name__.lower()} has no entry {name!r}: {nearest(name, known)}"
+            )
+    return cls(**given)
 
 
 @cache

@@ -15,7 +15,7 @@ from scipy.signal import resample_poly
 from torchaudio.transforms import Resample
 
 from emoshare_utils.corpora.clip_table import Corpus
-from emoshare_utils.device import one_worker_a_core
+from emoshare_utils.device import one_worker_per_core
 from emoshare_utils.progress import track
 
 SAMPLE_RATE = 16_000  # Hz
@@ -83,7 +83,7 @@ def check(corpus: Corpus) -> tuple[Corpus, pd.DataFrame]:
         The corpus without unusable clips, and those: clip_id, path, reason.
     """
     paths = [corpus.path(path) for path in corpus.clips["path"]]
-    with one_worker_a_core() as pool:
+    with one_worker_per_core() as pool:
         checks = track(pool.map(_check_file, paths), "checking audio", total=len(paths))
         durations, checksums, reasons = zip(*checks)
     clips = corpus.clips.assign(duration_s=durations, audio_checksum=checksums)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN, whose matrix products suit any maker's CPU, is there for this type."""
+    """Whether oneDNN, whose matrix products are fast on any maker's CPU, computes in this type."""
     return (
         device.type == "cpu"
         and torch.backends.mkldnn.is_available()
@@ -25,24 +25,24 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = F
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], "none")
 
 
-WIDE = 2**16  # channels in times channels out, from which on a kernel's gradient is our own
+WIDE_KERNEL = 2**16  # channels in times channels out, from which on its gradient is our own
 
 
 class Convolution(nn.Conv1d):
-    """A 1D convolution over frames as they lie in memory: (N, L, C) -> (N, L, C')."""
+    """A 1D convolution over time-major frames: (N, L, C) -> (N, L, C')."""
 
     def forward(self, frames: Tensor) -> Tensor:
         weight, bias = self.weight.to(frames.dtype), self.bias.to(frames.dtype)
-        wide = self.in_channels * self.out_channels >= WIDE
+        wide = self.in_channels * self.out_channels >= WIDE_KERNEL
         if wide and has_onednn(frames.device, frames.dtype):
             return _Convolve.apply(frames, weight, bias)
         return convolve(frames, weight, bias)
 
 
 def convolve(frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 1D convolution of kernel 3 over frames as they lie in memory: (N, L, C) -> (N, L, C').
+    """A 1D convolution of kernel 3 over time-major frames: (N, L, C) -> (N, L, C').
 
-    As a 2D convolution of height 1 in channels-last layout it spares two transpositions.
+    As a 2D convolution of height 1 in channels-last layout it needs no transposed copies.
     """
     image = frames.transpose(1, 2).unsqueeze(2)  # (N, C, 1, L)
     image = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, 1))
@@ -50,7 +50,7 @@ def convolve(frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 class _Convolve(torch.autograd.Function):
-    """`convolve` on a CPU, whose own gradient of a wide kernel takes twice as long as its parts."""
+    """`convolve` with a gradient of its own: torch's takes twice as long for a wide kernel."""
 
     @staticmethod
     def forward(ctx, frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -67,10 +67,10 @@ class _Convolve(torch.autograd.Function):
 
 
 def _gradient_of_kernel(frames: Tensor, gradient: Tensor) -> Tensor:
-    """Frames (N, L, C) and the gradient of the output (N, L, C') -> that of the kernel (C', C, 3).
+    """Frames (N, L, C), gradient of the output (N, L, C') -> gradient of the kernel (C', C, 3).
 
-    dW_k = sum over l of gradient(l) frames(l + k - 1): with one zero between the clips, all three
-    are one matrix product over all frames.
+    dW_k = sum over l of gradient(l) frames(l + k - 1). With one zero between the clips, all three
+    k are one matrix product over all frames.
     """
     (n, length, channels), outputs = frames.shape, gradient.shape[2]
     x = frames.new_zeros(channels, n, length + 1)
@@ -87,13 +87,13 @@ def _gradient_of_kernel(frames: Tensor, gradient: Tensor) -> Tensor:
 def max_pool(frames: Tensor, pool: int) -> Tensor:
     """The largest of every `pool` frames, (N, L, C) -> (N, ceil(L / pool), C), for frames >= 0.
 
-    On a CPU several times faster than `max_pool1d`.
+    Several times faster than `max_pool1d` on a CPU.
     """
     frames = F.pad(frames, (0, 0, 0, -frames.shape[1] % pool))
     return frames.unflatten(1, (-1, pool)).amax(dim=2)
 
 
-def run(layer: nn.LSTM, frames: Tensor) -> Tensor:
+def lstm(layer: nn.LSTM, frames: Tensor) -> Tensor:
     """One LSTM layer in the precision of its input, (N, L, W) -> states (N, L, W_l)."""
     weights = [weight.to(frames.dtype) for weight in layer.all_weights[0]]
     start = frames.new_zeros(1, len(frames), layer.hidden_size)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emoshare_utils.models.kernels import Convolution, max_pool, run
+from emoshare_utils.models.kernels import Convolution, lstm, max_pool
 from emoshare_utils.models.padding import mask
 
 OUTPUTS = {  # each with its inverse
@@ -19,7 +19,7 @@ OUTPUTS = {  # each with its inverse
 class Standardise(nn.Module):
     """Zero mean and unit variance for each of the W features over the training frames.
 
-    Starts as the identity; `fit` sets it. Its statistics are stored with the weights.
+    The identity until `fit` sets it. Its statistics are stored with the weights.
     """
 
     def __init__(self, width: int) -> None:
@@ -53,7 +53,7 @@ class CNN(nn.Module):
         real = mask(lengths, features.shape[1])[..., None]  # (N, L, 1)
         frames = features
         for convolution in self.convolutions:
-            # zero beyond the clip's end again, as a clip alone would see there
+            # zero beyond the clip's end again: the padding that a clip alone would see there
             frames = F.relu(convolution(frames)) * real
         # a clip shorter than one pool keeps one frame
         return max_pool(frames, self.pool), (lengths // self.pool).clamp(min=1)
@@ -62,9 +62,9 @@ class CNN(nn.Module):
 class LSTM(nn.Module):
     """LSTM layers over padded frames, run unpacked.
 
-    A state depends on nothing after it, so the states before a clip's end are those of the clip
-    alone, and its final state is the one at its last frame: exact, and on a CPU several times
-    faster than packing.
+    A state depends on no later frame. So the states before a clip's end are those of the clip
+    alone, and its final state is the one at its last frame: this is exact, and several times
+    faster than packing on a CPU.
     """
 
     def __init__(self, width: int, units: int, layers: int) -> None:
@@ -77,7 +77,7 @@ class LSTM(nn.Module):
         clips, last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         states, final = frames, []
         for layer in self.layers:
-            states = run(layer, states)
+            states = lstm(layer, states)
             final.append(states[clips, last])
         return states.float(), torch.cat(final, dim=1).float()
 
@@ -89,7 +89,7 @@ def masked_mean(states: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention, one query a clip (Eq. 2a, 2b); K = V = the LSTM's states."""
+    """Scaled dot-product attention, one query per clip (Eq. 2a, 2b); K = V = the LSTM's states."""
 
     def __init__(self, units: int, layers: int, scale: str) -> None:
         super().__init__()

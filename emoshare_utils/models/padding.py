@@ -1,4 +1,4 @@
-"""Ragged frames -> zero-padded batch, lengths and mask (section 2.1, Fig. 1(c))."""
+"""The padding policy: ragged frames -> zero-padded batch and mask (section 2.1, Fig. 1(c))."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LENGTHS_PER_DOUBLING = 16  # a CPU compiles its kernels for each length of a batch, and keeps them
 
-def pad(
-    frames: Sequence[np.ndarray], max_frames: int | None = None, multiple: int = 1
-) -> tuple[Tensor, Tensor]:
+
+def pad(frames: Sequence[np.ndarray], max_frames: int | None = None) -> tuple[Tensor, Tensor]:
     """Zero-pad clips on the time axis.
 
     Args:
         frames: N clips of (L_i, W).
         max_frames: L, the fixed maximum (the paper: 398 or 797); None: the longest of these.
-        multiple: without `max_frames`, round L up to a multiple of this.
 
     Returns:
         features (N, L, W) float32, zero beyond each clip's end, and lengths (N,) int64.
@@ -25,8 +24,7 @@ def pad(
     """
     lengths = torch.tensor([len(clip) for clip in frames])
     longest = int(lengths.max())
-    if max_frames is None:
-        max_frames = -(-longest // multiple) * multiple
+    max_frames = max_frames or longest
     if longest > max_frames:
         raise ValueError(
             f"a clip of {longest} frames does not fit the fixed maximum of {max_frames}: "
@@ -41,3 +39,24 @@ def pad(
 def mask(lengths: Tensor, max_frames: int) -> Tensor:
     """True where a frame is real: lengths (N,) -> (N, L)."""
     return torch.arange(max_frames, device=lengths.device) < lengths[:, None]
+
+
+def max_frames(padding: str | int, paper_frames: int) -> int | None:
+    """The fixed maximum L: None for "batch", `paper_frames` for "paper", or the number given.
+
+    Raises:
+        ValueError: another `padding`.
+    """
+    if padding == "batch":
+        return None
+    if padding == "paper":
+        return paper_frames
+    if isinstance(padding, int) and padding > 0:
+        return padding
+    raise ValueError(f"padding = {padding!r}: expected 'batch', 'paper' or a number of frames")
+
+
+def round_length(longest: int) -> int:
+    """`longest`, rounded up to one of `LENGTHS_PER_DOUBLING` lengths between two powers of 2."""
+    step = max(1, 2 ** (longest.bit_length() - 1) // LENGTHS_PER_DOUBLING)
+    return -(-longest // step) * step

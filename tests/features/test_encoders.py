@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from emoshare_utils.device import choose_device, one_worker_a_core
+from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features import acoustic
 from emoshare_utils.features.encoders import (
     EncoderError,
@@ -98,7 +98,7 @@ def test_frames_are_the_same_every_time(save, sound, kind):
     first = encoder.frames(sound(0))
     for _ in range(4):
         np.testing.assert_array_equal(encoder.frames(sound(0)), first)
-    with one_worker_a_core() as pool:
+    with one_worker_per_core() as pool:
         for frames in pool.map(encoder.frames, [sound(0)] * 8):  # one thread rounds otherwise
             np.testing.assert_allclose(frames, first, atol=1e-5)
 

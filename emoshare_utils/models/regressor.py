@@ -1,0 +1,138 @@
+"""What all architectures share: their sizes, standardisation, CNN, LSTM and FFNN.
+
+Shapes are the paper's: N clips, L frames, W features per frame; the CNN gives W_c features and
+half the frames, the LSTM W_l features. Nothing in a clip's output depends on frames beyond its own
+end, so a clip's share is the same alone, in any batch and under any padding.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from emoshare_utils.models.layers import CNN, FFNN, LSTM, OUTPUTS, Standardise
+from emoshare_utils.names import ARCHITECTURES, Look, Registry, settings_of
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a network; the defaults are the released code's.
+
+    Attributes:
+        cnn: channels after each convolution (kernel 3, stride 1), the last one W_c.
+        pool: max-pooling after the CNN, L -> floor(L / pool); the paper's is 2.
+        lstm: W_l, units of each LSTM layer.
+        lstm_layers: the paper's is 2.
+        ffnn_1, ffnn_2: hidden sizes of the FFNN of Architecture 1 and 2; one output follows.
+        scale: what Eq. 2b divides by: "sqrt" for the square root of W_l, "width" for W_l.
+        output: "sigmoid", or the released code's "relu".
+    """
+
+    cnn: Sequence[int] = (768, 384, 192)
+    pool: int = 2
+    lstm: int = 512
+    lstm_layers: int = 2
+    ffnn_1: Sequence[int] = (256, 64, 8)
+    ffnn_2: Sequence[int] = (256, 128, 64)
+    scale: str = "sqrt"
+    output: str = "sigmoid"
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("sqrt", "width"):
+            raise ValueError(f"scale = {self.scale!r}: expected 'sqrt' or 'width'")
+        if self.output not in OUTPUTS:
+            raise ValueError(f"output = {self.output!r}: expected one of {', '.join(OUTPUTS)}")
+        for name in ("pool", "lstm", "lstm_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected 1 or more")
+        if not self.cnn:
+            raise ValueError("cnn is empty: expected the channels of one convolution or more")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The defaults, changed as `given` says; UnknownName for an entry that does not exist."""
+        return settings_of(cls, given)
+
+    def regressor(self, architecture: int) -> type["Regressor"]:
+        """The class of network these are the sizes of; a subclass of Sizes may have its own."""
+        return REGRESSORS[architecture]
+
+
+class Regressor(nn.Module, ABC):
+    """One network, which predicts the share of one emotion.
+
+    A subclass implements `ffnn_sizes` and `pool`, and `add_layers` where `pool` needs weights.
+    """
+
+    def __init__(self, width: int, sizes: Sizes = Sizes()) -> None:
+        super().__init__()
+        # in this order: it decides which random numbers each layer starts from
+        self.standardise = Standardise(width)
+        self.cnn = CNN(width, sizes.cnn, sizes.pool)
+        self.lstm = LSTM(sizes.cnn[-1], sizes.lstm, sizes.lstm_layers)
+        self.add_layers(sizes)
+        self.ffnn = FFNN(sizes.lstm, self.ffnn_sizes(sizes), sizes.output)
+
+    def add_layers(self, sizes: Sizes) -> None:  # noqa: B027
+        """Build the architecture's own layers, if it has any."""
+
+    @abstractmethod
+    def ffnn_sizes(self, sizes: Sizes) -> Sequence[int]:
+        """The hidden sizes of the FFNN."""
+
+    @abstractmethod
+    def pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
+        """States (N, L, W_l), final h' (N, layers * W_l), lengths (N,) -> one vector (N, W_l).
+
+        Only the first `lengths` states of a clip are its own: no other may be used.
+        """
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Features (N, L, W), lengths (N,) -> shares (N,)."""
+        return self.regress(self.standardise(features, lengths), lengths)
+
+    def regress(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Standardised features (N, L, W), lengths (N,) -> shares (N,)."""
+        frames, lengths = self.cnn(features, lengths)  # (N, L/2, W_c)
+        states, final = self.lstm(frames, lengths)  # (N, L/2, W_l), (N, layers * W_l)
+        return self.ffnn(self.pool(states, final, lengths))
+
+
+REGRESSORS = Registry("architecture")  # number -> subclass of Regressor
+SIZES = Registry("sizes", {"Sizes": Sizes})  # class name -> Sizes and its registered subclasses
+
+
+def register(number: int, regressor: type[Regressor], look: Look) -> None:
+    """Add an architecture under its number, and how it appears in tables and figures."""
+    REGRESSORS.register(number, regressor)
+    ARCHITECTURES.register(number, look)
+
+
+def register_sizes(cls: type[Sizes]) -> type[Sizes]:
+    """Let `read_sizes` know a subclass of Sizes; a class decorator."""
+    SIZES.register(cls.__name__, cls)
+    return cls
+
+
+def build(architecture: int, width: int, sizes: Sizes) -> Regressor:
+    """A new network for features of this width; UnknownName for an unknown architecture."""
+    return sizes.regressor(architecture)(width, sizes)
+
+
+def read_sizes(settings: Mapping[str, Any]) -> Sizes:
+    """Sizes, or the registered subclass that has all these entries, from its `asdict`.
+
+    Raises:
+        ValueError: no class has them; the message says what to import.
+    """
+    for cls in SIZES.values():
+        if set(settings) <= {field.name for field in fields(cls)}:
+            return cls(**settings)
+    others = ", ".join(sorted(set(settings) - {field.name for field in fields(Sizes)}))
+    raise ValueError(
+        f"sizes with {others}: no class registered with register_sizes has these. Import the "
+        "module that defines it first; the variants of the released code are in "
+        "emoshare_utils.studies.released_code"
+    )
