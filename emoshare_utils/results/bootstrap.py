@@ -1,15 +1,18 @@
-"""How sure a rho is: bootstrap resamples and their intervals."""
+"""How certain a metric is: bootstrap resamples and their intervals."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import stats
 
+from emoshare_utils.results.metrics import MetricFunction, spearman
+
 CONFIDENCE = 0.95
-_CHUNK = 80_000  # resampled values at once: more would leave a processor's own cache
+_VALUES_PER_CHUNK = 80_000  # resampled at once: more would not fit a processor's cache
 
 
 def bootstrap(
@@ -18,11 +21,12 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
     speakers: Sequence[str] | None = None,
+    function: MetricFunction = spearman,
 ) -> np.ndarray:
-    """rho in bootstrap resamples of the clips, or of the speakers with all their clips.
+    """Compute a metric in bootstrap resamples of the clips, or of speakers with all their clips.
 
-    All systems and emotions meet the same resamples, so that their differences are paired. A
-    resample is a count c_i for each clip, and nothing is sorted again. With C_i the clips up to
+    All systems and emotions get the same resamples, so that their differences are paired. A
+    resample is a count c_i for each clip. For rho nothing is sorted again: with C_i the clips up to
     and including clip i in the order of the values, the rank of clip i is C_i - (c_i - 1) / 2;
     with r_i its rank by share, m the mean rank, and c_g the counts summed over clips with equal
     values,
@@ -34,27 +38,30 @@ def bootstrap(
         shares: (n, E), of E emotions.
         predictions: (S, n, E), of S systems.
         resamples: how many.
-        seed: resample i is drawn from `default_rng([seed, i])`, whatever was drawn before.
+        seed: resample i is drawn from `default_rng([seed, i])`, independent of the others.
         speakers: (n,); None: the clips are resampled.
+        function: the metric, shares (n,) and predictions (n,) -> number.
 
     Returns:
-        (resamples, S, E); NaN where either side of a resample is constant.
+        (resamples, S, E); NaN where a prediction is not finite, or the metric is undefined.
     """
     units = np.arange(len(shares))
     if speakers is not None:
         units = np.unique(speakers, return_inverse=True)[1]
-    ordered = [_ordered(share) for share in shares.T]
-    predicted = [[_ordered(values) for values in system.T] for system in predictions]
+    if function is spearman:
+        emotions = zip(shares.T, predictions.transpose(2, 0, 1))
+        ranked = [(_ordered(share), list(map(_ordered, systems))) for share, systems in emotions]
+        compute = partial(_rho_of_all, ranked)
+    else:
+        compute = partial(_repeated, function, shares, predictions)
 
-    def rhos(chunk: range) -> np.ndarray:
-        counts = np.stack([_count(units.max() + 1, seed, number) for number in chunk])[:, units]
-        columns = [_rhos(counts, *column) for column in zip(ordered, zip(*predicted))]
-        return np.stack(columns, axis=2)
+    def values(chunk: range) -> np.ndarray:
+        return compute(np.stack([_count(units.max() + 1, seed, i) for i in chunk])[:, units])
 
-    step = max(1, _CHUNK // len(units))
+    step = max(1, _VALUES_PER_CHUNK // len(units))
     chunks = [range(i, min(i + step, resamples)) for i in range(0, resamples, step)]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        found = np.concatenate(list(pool.map(rhos, chunks)))
+        found = np.concatenate(list(pool.map(values, chunks)))
     found[:, ~np.isfinite(predictions).all(axis=1)] = np.nan
     return found
 
@@ -62,11 +69,11 @@ def bootstrap(
 def interval(
     values: np.ndarray, units: int | None = None, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """The central interval that holds `confidence` of the resampled `values`.
+    """Return the central interval that holds `confidence` of the resampled `values`.
 
-    Few units (clips, speakers) vary less in resamples than in truth. Given their number, the
-    interval is widened as Student's t is against the normal distribution (the expanded percentile
-    interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789): by 29 % with 8, 2 % with 100.
+    With few units (clips, speakers) resamples vary too little. Given their number, the interval is
+    widened as Student's t is against the normal distribution (the expanded percentile interval of
+    Hesterberg 2015, doi:10.1080/00031305.2015.1089789): by 29 % with 8 units, 2 % with 100.
     """
     values = values[np.isfinite(values)]
     if not len(values):
@@ -78,10 +85,23 @@ def interval(
     return float(low), float(high)
 
 
+def _repeated(
+    function: MetricFunction, shares: np.ndarray, predictions: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Compute any metric of each resample, every clip repeated: counts (B, n) -> (B, S, E)."""
+    values = np.empty((len(counts), len(predictions), shares.shape[1]))
+    for row, count in zip(values, counts):
+        clips = np.repeat(np.arange(len(count)), count.astype(int))
+        for place in np.ndindex(row.shape):
+            system, emotion = place
+            row[place] = function(shares[clips, emotion], predictions[system, clips, emotion])
+    return values
+
+
 class _Ordered(NamedTuple):
     order: np.ndarray  # (n,), the clips by ascending value
-    tied: np.ndarray  # (T,), the places among them whose value is not alone
-    starts: np.ndarray  # (G,), where each such value begins among `tied`
+    tied: np.ndarray  # (T,), the positions in `order` whose value occurs more than once
+    starts: np.ndarray  # (G,), where each such value begins in `tied`
 
 
 def _ordered(values: np.ndarray) -> _Ordered:
@@ -92,13 +112,20 @@ def _ordered(values: np.ndarray) -> _Ordered:
 
 
 def _count(units: int, seed: int, number: int) -> np.ndarray:
-    """How often each unit is in this resample, (units,)."""
+    """Count how often each unit is in this resample, (units,)."""
     drawn = np.random.default_rng([seed, number]).integers(0, units, units)
     return np.bincount(drawn, minlength=units).astype(float)
 
 
+def _rho_of_all(
+    ranked: Sequence[tuple[_Ordered, Sequence[_Ordered]]], counts: np.ndarray
+) -> np.ndarray:
+    """Compute rho of each resample, system and emotion: counts (B, n) -> (B, S, E)."""
+    return np.stack([_rhos(counts, *emotion) for emotion in ranked], axis=2)
+
+
 def _rhos(counts: np.ndarray, share: _Ordered, predictions: Sequence[_Ordered]) -> np.ndarray:
-    """rho of each resample and system: counts (B, n) -> (B, S), as `bootstrap` derives it."""
+    """Compute rho of each resample and system for one emotion: counts (B, n) -> (B, S)."""
     size = counts.sum(axis=1, keepdims=True)
     untied = size[:, 0] ** 3 - _cubes(counts)
     ranks, spread_share = _ranks(counts, share, untied)
@@ -106,18 +133,18 @@ def _rhos(counts: np.ndarray, share: _Ordered, predictions: Sequence[_Ordered]) 
     weights[:, share.order] = ranks - size / 2
     weights *= counts
     rhos = np.empty((len(counts), len(predictions)))
-    for place, prediction in enumerate(predictions):
+    for column, prediction in enumerate(predictions):
         ranks, spread = _ranks(counts, prediction, untied)
         covariance = np.vecdot(np.take(weights, prediction.order, axis=1), ranks)
         with np.errstate(invalid="ignore"):
-            rhos[:, place] = 12 * covariance / np.sqrt(spread_share * spread)  # 0 / 0 is NaN
+            rhos[:, column] = 12 * covariance / np.sqrt(spread_share * spread)  # 0 / 0 is NaN
     return rhos
 
 
 def _ranks(counts: np.ndarray, by: _Ordered, untied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each clip's rank less one half, (B, n) by ascending value; and 12 V, (B,).
+    """Return each clip's rank minus one half, (B, n) by ascending value, and 12 V, (B,).
 
-    `untied` is 12 V of values that are all distinct.
+    `untied` is 12 V where all values differ.
     """
     counts = np.take(counts, by.order, axis=1)
     # NumPy's cumulative sum takes about five times as long.

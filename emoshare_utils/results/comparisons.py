@@ -1,4 +1,4 @@
-"""Paired differences between systems."""
+"""Paired differences between systems: which is better on the same clips."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,35 +6,36 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.results.metrics import spearman
-from emoshare_utils.results.scores import BOUNDS, _alike
+from emoshare_utils.results.shared_clips import BOUNDS, SharedClips, group_by_clips
 
-COMPARED = ["contrast", "split", "n", "n_speakers", "seeds", "difference", *BOUNDS, "sign"]
+_COLUMNS = ["contrast", "split", "n", "n_speakers", "seeds", "difference", *BOUNDS, "sign"]
+Contrasts = Mapping[str, Mapping[tuple[str, int], float]]
 
 
 def compare(
     predictions: pd.DataFrame,
     emotions: Sequence[str],
-    contrasts: Mapping[str, Mapping[tuple[str, int], float]],
+    contrasts: Contrasts,
     split: str = "devel",
     resamples: int = 1000,
     speakers: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Paired differences of systems in mean rho, the mean over seeds.
+    """Compute differences of systems in mean rho, averaged over seeds, with 95 % intervals.
 
-    All systems meet the same resamples, so that what makes some clips hard for every system does
-    not count: intervals of two systems may overlap where that of their difference leaves out 0.
-    The intervals hold for other clips or speakers, not for networks trained anew.
+    All systems get the same resamples, so what makes some clips hard for every system cancels:
+    the interval of a difference may exclude 0 where those of the two systems overlap. It holds for
+    other clips or speakers, not for networks trained again with another seed.
 
     Args:
-        predictions, emotions, resamples, speakers: as in `results`.
-        contrasts: a name -> the weight of each (encoder, architecture) in it: a minus b is
-            {a: 1, b: -1}, and a difference between two differences has four weights.
+        predictions, emotions, resamples, speakers: as in `score`.
+        contrasts: name -> the weight of each (encoder, architecture): {a: 1, b: -1} is a minus b,
+            and a difference between two differences has four weights.
         split: the split to compare on.
 
     Returns:
-        One row a contrast: contrast, split, n, n_speakers, seeds (the fewest of its systems),
-        difference, ci_low, ci_high, ci_speakers_low, ci_speakers_high, and sign: 1 where
-        the intervals lie above 0, -1 where they lie below, 0 where the data leave it open.
+        One row per contrast: contrast, split, n, n_speakers, seeds (the fewest of its systems),
+        difference, ci_low, ci_high, ci_speakers_low, ci_speakers_high, and sign: 1 where the
+        intervals lie above 0, -1 where they lie below, 0 where one of them includes 0.
 
     Raises:
         ValueError: a contrast names a system without predictions, or systems do not predict the
@@ -49,37 +50,37 @@ def compare(
             f"some of {', '.join(map(str, sorted(found)))}"
         )
     if not contrasts:
-        return pd.DataFrame(columns=COMPARED).astype(dict.fromkeys(COMPARED[4:], float))
+        return pd.DataFrame(columns=_COLUMNS).astype(dict.fromkeys(_COLUMNS[4:], float))
     used = [system in needed for system in zip(rows["encoder"], rows["architecture"])]
-    alike = list(_alike(rows[used], emotions, speakers))
-    if len(alike) != 1:
+    groups = list(group_by_clips(rows[used], emotions, speakers))
+    if len(groups) != 1:
         raise ValueError(
-            f"{split}: {len(alike)} sets of clips with a share: expected one that all systems "
-            "predict; run notebooks/03_training.ipynb anew for the systems that differ"
+            f"{split}: {len(groups)} sets of clips with a share: expected one that all systems "
+            "predict; run notebooks/03_training.ipynb again for the systems that differ"
         )
-    return _compare(alike[0], contrasts, split, resamples)
+    (group,) = groups
+    scored = [np.mean(list(map(spearman, group.shares.T, one.T))) for one in group.predictions]
+    samples = [sample.mean(axis=2) for sample in group.resampled(resamples)]
+    about = {"split": split, "n": len(group.shares), "n_speakers": group.n_speakers}
+    table = [
+        {"contrast": name} | about | _difference(group, weights, np.array(scored), samples)
+        for name, weights in contrasts.items()
+    ]
+    return pd.DataFrame(table, columns=_COLUMNS)
 
 
-def _compare(
-    alike: "_Alike",
-    contrasts: Mapping[str, Mapping[tuple[str, int], float]],
-    split: str,
-    resamples: int,
-) -> pd.DataFrame:
-    mean_rho = np.array(
-        [np.mean(list(map(spearman, alike.shares.T, one.T))) for one in alike.predictions]
-    )
-    samples = [sample.mean(axis=2) for sample in alike.resampled(resamples)]
-    names = [system[:2] for system in alike.systems]
-    table = []
-    for contrast, weights in contrasts.items():
-        weight = np.array([weights.get(name, 0) / names.count(name) for name in names])
-        used = weight != 0  # a system without rho leaves the others theirs
-        row = {"contrast": contrast, "split": split, "n": len(alike.shares)}
-        row |= {"n_speakers": alike.n_speakers, "seeds": min(map(names.count, weights))}
-        row |= {"difference": mean_rho[used] @ weight[used]}
-        row |= alike.intervals([sample[:, used] @ weight[used] for sample in samples])
-        low = np.fmin(row["ci_low"], row["ci_speakers_low"])  # the wider end of those known
-        high = np.fmax(row["ci_high"], row["ci_speakers_high"])
-        table.append(row | {"sign": int(low > 0) - int(high < 0)})
-    return pd.DataFrame(table, columns=COMPARED)
+def _difference(
+    group: SharedClips,
+    weights: Mapping[tuple[str, int], float],
+    scored: np.ndarray,
+    samples: Sequence[np.ndarray],
+) -> dict[str, float]:
+    """Weigh the mean rhos, (S,), and their resamples, (resamples, S); a system's seeds share."""
+    names = [system[:2] for system in group.systems]
+    weight = np.array([weights.get(name, 0) / names.count(name) for name in names])
+    used = weight != 0  # a system without rho does not undo the other contrasts
+    row = {"seeds": min(map(names.count, weights)), "difference": scored[used] @ weight[used]}
+    row |= group.intervals([sample[:, used] @ weight[used] for sample in samples])
+    low = np.fmin(row["ci_low"], row["ci_speakers_low"])  # the wider of the known intervals
+    high = np.fmax(row["ci_high"], row["ci_speakers_high"])
+    return row | {"sign": int(low > 0) - int(high < 0)}

@@ -12,6 +12,8 @@ from scipy import stats
 
 from emoshare_utils.names import Registry
 
+MetricFunction = Callable[[np.ndarray, np.ndarray], float]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -24,7 +26,7 @@ class Metric:
         interval: whether results have its 95 % bootstrap intervals.
     """
 
-    function: Callable[[np.ndarray, np.ndarray], float]
+    function: MetricFunction
     label: str
     higher_is_better: bool = True
     interval: bool = True

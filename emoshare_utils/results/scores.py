@@ -1,120 +1,96 @@
-"""Predictions -> results: every metric of every system and emotion."""
+"""Predictions -> results: every metric of every system and emotion, with intervals."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.results.bootstrap import bootstrap, interval
-from emoshare_utils.results.metrics import CONSTANT, ccc, spearman
+from emoshare_utils.results.metrics import METRICS
+from emoshare_utils.results.shared_clips import BOUNDS, SYSTEM, SharedClips, group_by_clips
 
-SYSTEM = ["encoder", "architecture", "seed", "split"]
-MEASURES = ("rho", "mae", "ccc")
-BOUNDS = ("ci_low", "ci_high", "ci_speakers_low", "ci_speakers_high")
+Samples = dict[str, list[np.ndarray]]  # metric -> its values over clips and over speakers
 
 
-def results(
+def score(
     predictions: pd.DataFrame,
     emotions: Sequence[str],
     resamples: int = 1000,
     speakers: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """rho with its 95 % bootstrap intervals, MAE and CCC, from a table of predictions.
+    """Compute every metric in METRICS, and 95 % bootstrap intervals, from predictions.
 
-    Clips without a share (a masked test split) do not count. The clips of one speaker are alike:
-    the interval over clips is for other clips of these speakers, the one over speakers for other
+    Clips without a share (a masked test split) do not count. The interval over clips is for other
+    clips of the same speakers. A speaker's clips are alike; the one over speakers is for other
     speakers.
 
     Args:
         predictions: encoder, architecture, emotion, seed, split, clip_id, share, prediction.
         emotions: the corpus's emotions, in its order.
         resamples: of the clips, and of the speakers.
-        speakers: clip_id -> speaker. Where a clip's is not given, or only one is there, there is
-            no interval over speakers.
+        speakers: clip_id -> speaker. Where a clip's is not known, or there is only one speaker,
+            there is no interval over speakers.
 
     Returns:
-        One row an emotion: encoder, architecture, emotion, seed, split, n, rho, ci_low and
-        ci_high over clips, ci_speakers_low and ci_speakers_high over speakers, mae, ccc, note; a
-        constant prediction has no rho and says so in its note.
-        One row a system: encoder, architecture, seed, split, n, n_speakers (0: not known), and
-        the means over emotions mean_rho with its intervals from the same resamples, mean_mae and
-        mean_ccc; missing if any emotion's is.
+        One row per system and emotion: encoder, architecture, emotion, seed, split, n; rho with
+        ci_low and ci_high over clips, ci_speakers_low and ci_speakers_high over speakers; mae;
+        ccc; each metric added to METRICS, with <name>_ci_low, ...; and a note that says why rho is
+        missing (constant prediction).
+        One row per system: encoder, architecture, seed, split, n, n_speakers (0: not known), and
+        the means over emotions mean_rho, mean_mae, ..., with the intervals of the mean from the
+        same resamples; missing if any emotion's is.
     """
     per_emotion, per_system = [], []
-    for alike in _alike(predictions, emotions, speakers):
-        samples = alike.resampled(resamples)
-        for place, system in enumerate(alike.systems):
-            about = dict(zip(SYSTEM, system)) | {"n": len(alike.shares)}
-            rows = []
-            for column, emotion in enumerate(alike.emotions):
-                share, prediction = alike.shares[:, column], alike.predictions[place][:, column]
-                row = about | {"emotion": emotion, "rho": spearman(share, prediction)}
-                row |= alike.intervals([sample[:, place, column] for sample in samples])
-                row |= {"mae": np.abs(share - prediction).mean(), "ccc": ccc(share, prediction)}
-                row["note"] = "" if np.isfinite(row["rho"]) else _why_undefined(prediction)
-                rows.append(row)
-            means = {f"mean_{key}": np.mean([row[key] for row in rows]) for key in MEASURES}
-            means |= alike.intervals([sample[:, place].mean(axis=1) for sample in samples])
+    for group in group_by_clips(predictions, emotions, speakers):
+        samples = {
+            name: group.resampled(resamples, metric.function)
+            for name, metric in METRICS.items()
+            if metric.interval
+        }
+        for number, system in enumerate(group.systems):
+            about = dict(zip(SYSTEM, system)) | {"n": len(group.shares)}
+            rows = [about | row for row in _emotions(group, number, samples)]
+            means = {f"mean_{name}": np.mean([row[name] for row in rows]) for name in METRICS}
+            for name, values in samples.items():
+                means |= _bounds(group, name, [each[:, number].mean(axis=1) for each in values])
             per_emotion += rows
-            per_system.append(about | {"n_speakers": alike.n_speakers} | means)
-    order = ["encoder", "architecture", "emotion", "seed", "split", "n"]
-    means = ["mean_rho", *BOUNDS, "mean_mae", "mean_ccc"]
+            per_system.append(about | {"n_speakers": group.n_speakers} | means)
+    key = ["encoder", "architecture", "emotion", "seed", "split", "n"]
     return (
-        pd.DataFrame(per_emotion, columns=[*order, "rho", *BOUNDS, "mae", "ccc", "note"]),
-        pd.DataFrame(per_system, columns=[*SYSTEM, "n", "n_speakers", *means]),
+        pd.DataFrame(per_emotion, columns=[*key, *_columns(), "note"]),
+        pd.DataFrame(per_system, columns=[*SYSTEM, "n", "n_speakers", *_columns("mean_")]),
     )
 
 
-class _Alike(NamedTuple):
-    """Systems that predict the same clips and emotions."""
-
-    systems: list[tuple]  # (encoder, architecture, seed, split) of each
-    emotions: tuple[str, ...]
-    shares: np.ndarray  # (n, E)
-    predictions: np.ndarray  # (S, n, E)
-    speakers: np.ndarray | None  # (n,)
-
-    @property
-    def n_speakers(self) -> int:
-        return 0 if self.speakers is None else len(set(self.speakers))
-
-    def resampled(self, resamples: int) -> list[np.ndarray]:
-        """rho over clips and, where there are several, over speakers: (resamples, S, E) each."""
-        samples = [bootstrap(self.shares, self.predictions, resamples)]
-        if self.n_speakers > 1:
-            over = {"speakers": self.speakers}
-            samples.append(bootstrap(self.shares, self.predictions, resamples, **over))
-        return samples
-
-    def intervals(self, samples: Sequence[np.ndarray]) -> dict[str, float]:
-        """The bounds over clips, then those over speakers; NaN for what was not resampled."""
-        units = (len(self.shares), self.n_speakers)
-        bounds = [bound for pair in zip(samples, units) for bound in interval(*pair)]
-        return dict(zip(BOUNDS, [*bounds, float("nan"), float("nan")]))
+def _emotions(group: SharedClips, number: int, samples: Samples) -> list[dict[str, object]]:
+    """Return the metrics of one system, a row per emotion."""
+    rows = []
+    for column, emotion in enumerate(group.emotions):
+        shares, predicted = group.shares[:, column], group.predictions[number][:, column]
+        row = {name: metric.function(shares, predicted) for name, metric in METRICS.items()}
+        for name, values in samples.items():
+            row |= _bounds(group, name, [each[:, number, column] for each in values])
+        note = "" if np.isfinite(row["rho"]) else _why_undefined(predicted)
+        rows.append({"emotion": emotion, "note": note} | row)
+    return rows
 
 
-def _alike(
-    predictions: pd.DataFrame, emotions: Sequence[str], speakers: Mapping[str, str] | None
-) -> Iterator[_Alike]:
-    groups: dict[tuple, list] = {}
-    known = predictions[predictions["share"].notna()]
-    for system, rows in known.groupby(SYSTEM, sort=False):
-        wide = rows.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
-        wide = wide[wide["share"].notna().all(axis=1)]
-        present = [emotion for emotion in emotions if emotion in wide["share"].columns]
-        shares = wide["share"][present].to_numpy(float)
-        key = (system[-1], tuple(present), tuple(wide.index), shares.tobytes())
-        groups.setdefault(key, []).append((system, wide["prediction"][present].to_numpy(float)))
-    for (_, present, clips, shares), members in groups.items():
-        systems, predicted = zip(*members)
-        spoken = pd.Series(clips).map(dict(speakers)) if speakers is not None else None
-        spoken = None if spoken is None or spoken.isna().any() else spoken.to_numpy()
-        shares = np.frombuffer(shares).reshape(len(clips), len(present))
-        yield _Alike(list(systems), present, shares, np.stack(predicted), spoken)
+def _bounds(group: SharedClips, metric: str, values: Sequence[np.ndarray]) -> dict[str, float]:
+    return dict(zip(_bound_columns(metric), group.intervals(values).values()))
 
 
-def _why_undefined(prediction: np.ndarray) -> str:
-    if not np.isfinite(prediction).all():
+def _bound_columns(metric: str) -> list[str]:
+    """Name the columns of a metric's intervals; those of rho carry no prefix."""
+    return [bound if metric == "rho" else f"{metric}_{bound}" for bound in BOUNDS]
+
+
+def _columns(prefix: str = "") -> list[str]:
+    columns = []
+    for name, metric in METRICS.items():
+        columns += [prefix + name, *(_bound_columns(name) if metric.interval else ())]
+    return columns
+
+
+def _why_undefined(predicted: np.ndarray) -> str:
+    if not np.isfinite(predicted).all():
         return "prediction is not finite"
-    return CONSTANT if np.ptp(prediction) == 0 else "constant share"
+    return "constant prediction" if np.ptp(predicted) == 0 else "constant share"
