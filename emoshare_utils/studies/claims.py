@@ -11,7 +11,7 @@ import pandas as pd
 from emoshare_utils.features.acoustic import ACOUSTIC
 from emoshare_utils.names import UNTRAINED, label, split_layer
 from emoshare_utils.results.comparisons import compare
-from emoshare_utils.results.scores import results
+from emoshare_utils.results.scores import score
 
 HUBERT = "HuBERT over wav2vec2.0"
 ATTENTION = "attention helps where the embedding is good"
@@ -46,7 +46,7 @@ def claims(
     rows = predictions[predictions["split"] == split]
     trained = rows.groupby("encoder")["architecture"].agg(set)
     encoders = [name for name, found in trained.items() if found >= set(ARCHITECTURES)]
-    scores, _ = results(rows, emotions, resamples=1)
+    scores, _ = score(rows, emotions, resamples=1)
     levels = scores[scores["architecture"].isin(ARCHITECTURES)].groupby("encoder")["rho"].mean()
     parts = _hubert(encoders) | _attention(encoders, levels)
     contrasts = {name: weights for (_, name), weights in parts.items() if weights}

@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVR
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.store import FeatureStore, StoreError
-from emoshare_utils.results.scores import results
+from emoshare_utils.results.scores import score
 from emoshare_utils.training import baseline
 from emoshare_utils.training.baseline import (
     collect_baselines,
@@ -79,7 +79,7 @@ def test_it_predicts_devel_and_test_in_the_shape_of_every_system(made, fitted):
     true = corpus.clips.set_index("clip_id")
     for row in table[table["split"] == "devel"].itertuples():
         assert row.share == true.loc[row.clip_id, row.emotion]
-    rho = results(table, EMOTIONS, resamples=10)[0].set_index("emotion")["rho"]
+    rho = score(table, EMOTIONS, resamples=10)[0].set_index("emotion")["rho"]
     assert rho["Anger"] > 0.9 > rho["Boredom"]
 
 

@@ -17,7 +17,7 @@ from emoshare_utils.models.architectures import ARCHITECTURES, Sizes
 from emoshare_utils.models.layers import Standardise
 from emoshare_utils.models.padding import pad
 from emoshare_utils.results.metrics import spearman
-from emoshare_utils.results.scores import results
+from emoshare_utils.results.scores import score
 from emoshare_utils.studies import released_code as released
 from emoshare_utils.studies.released_code import choose
 from emoshare_utils.training import batches as loader
@@ -475,7 +475,7 @@ def test_checkpoints_are_safetensors_and_say_what_they_are(made, tmp_path):
 
 def test_a_network_that_never_had_a_rho_is_reported_not_hidden(made, tmp_path):
     system = train(made, tmp_path, learning_rate=1e4)  # dead or diverged after its first step
-    results, _ = results(system.predictions, EMOTIONS, resamples=10)
+    results, _ = score(system.predictions, EMOTIONS, resamples=10)
     assert system.history["devel_rho"].isna().all()
     assert results["rho"].isna().all()
     assert set(results["note"]) <= {"constant prediction", "prediction is not finite"}
