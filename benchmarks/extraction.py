@@ -354,7 +354,7 @@ def main() -> None:
     print(rows.round(4).to_string())
     BENCH.folder.mkdir(parents=True, exist_ok=True)
     (BENCH.folder / "extraction.json").write_text(json.dumps(report, indent=2) + "\n")
-    save(draw(rows), BENCH.figures, "extraction", rows)
+    save(draw(rows), BENCH.published, "extraction", rows)
     for folder in ("features", "models"):
         shutil.rmtree(BENCH.folder / folder, ignore_errors=True)
 

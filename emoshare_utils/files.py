@@ -77,9 +77,13 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases even when this process is killed."""
+    """Hold the folder's lock, which the system releases even when this process is killed.
+
+    Raises:
+        FolderError: another process holds it (its id is in the message) and `wait` is False.
+    """
     with writing(folder):
-        lock = (folder / ".lock").open("w")
+        lock = (folder / ".lock").open("a+")
     with lock:
         try:
             with writing(folder):
@@ -87,7 +91,15 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         except FolderError as error:
             if not isinstance(error.__cause__, BlockingIOError):
                 raise
-            raise FolderError(f"{folder} is being written by another run: let it finish") from error
+            lock.seek(0)
+            raise FolderError(
+                f"{folder} is being written by another run: let it finish "
+                f"(process {lock.read().strip()})"
+            ) from error
+        with writing(folder):
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         yield
 
 

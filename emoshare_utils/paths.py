@@ -86,3 +86,8 @@ class Run:
     def figures(self) -> Path:
         """The tables and figures."""
         return home() / "figures" / self.name
+
+    @property
+    def published(self) -> Path:
+        """The tables and figures under version control, which `make publish` renews."""
+        return home() / "figures" / "published" / self.name
