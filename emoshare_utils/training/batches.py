@@ -1,5 +1,6 @@
-"""Feature store -> batches, cut by length and read ahead of the training."""
+"""Feature store -> batches, each cut into micro-batches by length and read ahead of training."""
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -10,30 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emoshare_utils.device import one_worker_a_core
+from emoshare_utils.device import one_worker_per_core
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.models.layers import Standardise
-from emoshare_utils.models.padding import pad
+from emoshare_utils.models.padding import pad, round_length
+from emoshare_utils.models.regressor import Regressor
+from emoshare_utils.training.settings import Training
 
-FEW_LENGTHS = 16  # an octave: a CPU compiles its kernels for each length anew, and keeps them
-STATISTICS_CLIPS = 256
+LARGE_NETWORK = 1_000_000  # parameters
+STATISTICS_CLIPS = 256  # whose frames one worker sums up
 
 
-class Piece(NamedTuple):
-    """Clips of like length: their rows in the batch, features (N, L, W), lengths (N,)."""
+class MicroBatch(NamedTuple):
+    """Clips of similar length, computed together."""
 
-    rows: np.ndarray
-    features: Tensor
-    lengths: Tensor
+    rows: np.ndarray  # (n,): their places in the batch
+    features: Tensor  # (n, L, W), standardised
+    lengths: Tensor  # (n,)
 
 
 class Loader:
-    """Reads clips of one store as zero-padded, standardised pieces.
+    """Reads clips of one store as zero-padded, standardised micro-batches.
 
     Attributes:
         precision: of the features, and so of the CNN and the LSTM.
-        max_frames: zero-pad to this many; None: to the longest clip of the piece.
-        piece_clips: at most so many clips a piece.
+        max_frames: zero-pad to this many; None: to the longest clip of the micro-batch.
+        micro_batch_clips: the most clips per micro-batch.
         waited_s: seconds for which `batches` kept its caller waiting.
     """
 
@@ -43,49 +46,52 @@ class Loader:
         standardise: Standardise,
         precision: torch.dtype,
         max_frames: int | None,
-        piece_clips: int,
+        micro_batch_clips: int,
         device: torch.device,
     ) -> None:
         self.store, self.standardise = store, standardise
         self.precision, self.device = precision, device
-        self.max_frames, self.piece_clips = max_frames, piece_clips
+        self.max_frames, self.micro_batch_clips = max_frames, micro_batch_clips
         self.waited_s = 0.0
 
-    def pieces(self, clip_ids: np.ndarray, bands: np.ndarray | None = None) -> list[Piece]:
+    def micro_batches(
+        self, clip_ids: np.ndarray, shifts: np.ndarray | None = None
+    ) -> list[MicroBatch]:
         """A batch, cut by length so that short clips are not padded to the longest.
 
-        Where there are `bands` (N,), each clip is shifted by its own.
+        `shifts` (N,) moves the spectrum of each clip by its own number of mel bands.
         """
         by_length = np.argsort(self.store.lengths(clip_ids), kind="stable")
-        n_pieces = math.ceil(len(clip_ids) / self.piece_clips)
-        return [self._piece(rows, clip_ids, bands) for rows in np.array_split(by_length, n_pieces)]
+        parts = np.array_split(by_length, math.ceil(len(clip_ids) / self.micro_batch_clips))
+        return [self._read(rows, clip_ids, shifts) for rows in parts]
 
     @torch.no_grad()
-    def _piece(self, rows: np.ndarray, clip_ids: np.ndarray, bands: np.ndarray | None) -> Piece:
+    def _read(
+        self, rows: np.ndarray, clip_ids: np.ndarray, shifts: np.ndarray | None
+    ) -> MicroBatch:
         frames = [self.store.frames(clip) for clip in clip_ids[rows]]
-        length = self.max_frames or few_lengths(max(map(len, frames)))
-        features, lengths = pad(frames, length)
+        features, lengths = pad(frames, self.max_frames or round_length(max(map(len, frames))))
         features = self.standardise(features, lengths)
-        if bands is not None:
-            features = shift(features, torch.tensor(bands[rows], dtype=features.dtype))
+        if shifts is not None:
+            features = shift(features, torch.tensor(shifts[rows], dtype=features.dtype))
         features = features.to(self.device, self.precision)
-        return Piece(rows, features, lengths.to(self.device))
+        return MicroBatch(rows, features, lengths.to(self.device))
 
     def batches(
         self,
         batches: Iterable[np.ndarray],
         clip_ids: np.ndarray,
-        bands: np.ndarray | None = None,
-    ) -> Iterator[tuple[np.ndarray, list[Piece]]]:
-        """Each batch, which are places in `clip_ids` and `bands`, and its pieces.
+        shifts: np.ndarray | None = None,
+    ) -> Iterator[tuple[np.ndarray, list[MicroBatch]]]:
+        """Each batch, as places in `clip_ids` and `shifts`, and its micro-batches.
 
-        One batch is read while the one before is used.
+        While one batch is used, the next one is read.
         """
         with ThreadPoolExecutor(1, "loader", torch.set_num_threads, (1,)) as thread:
             ready = None
             for batch in batches:
-                of_batch = None if bands is None else bands[batch]
-                ahead = batch, thread.submit(self.pieces, clip_ids[batch], of_batch)
+                of_batch = None if shifts is None else shifts[batch]
+                ahead = batch, thread.submit(self.micro_batches, clip_ids[batch], of_batch)
                 if ready:
                     yield self._wait(*ready)
                 ready = ahead
@@ -93,16 +99,39 @@ class Loader:
                 yield self._wait(*ready)
 
     def _wait(
-        self, batch: np.ndarray, pieces: Future[list[Piece]]
-    ) -> tuple[np.ndarray, list[Piece]]:
+        self, batch: np.ndarray, reading: Future[list[MicroBatch]]
+    ) -> tuple[np.ndarray, list[MicroBatch]]:
         start = time.perf_counter()
-        pieces.result()
+        micro_batches = reading.result()
         self.waited_s += time.perf_counter() - start
-        return batch, pieces.result()
+        return batch, micro_batches
+
+
+def is_large(network: Regressor, device: torch.device) -> bool:
+    """Whether a CPU computes so long that small micro-batches and returning memory pay off."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return device.type == "cpu" and parameters > LARGE_NETWORK
+
+
+def loader_for(
+    network: Regressor, store: FeatureStore, training: Training, device: torch.device
+) -> Loader:
+    """Batches for `network`, and for all that have the same standardisation."""
+    standardise = copy.deepcopy(network.standardise).cpu()
+    precision = getattr(torch, training.precision)
+    # a large network gains more from little padding than it loses by small micro-batches
+    clips = 8 if is_large(network, device) else max(8, training.batch_size // 2)
+    return Loader(store, standardise, precision, training.max_frames, clips, device)
+
+
+def in_batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """`order`, cut into batches; the last one may be smaller."""
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def shift(features: Tensor, bands: Tensor) -> Tensor:
-    """Each clip's spectrum moved down by its own number of bands, as another vocal tract would.
+    """Move each clip's spectrum down by its own number of bands, as another vocal tract would.
 
     Between two bands it is interpolated; the band at the edge is repeated.
 
@@ -123,7 +152,7 @@ def frame_statistics(store: FeatureStore, clip_ids: np.ndarray) -> tuple[Tensor,
     """Mean and standard deviation of every feature over the frames of these clips, (W,) each."""
     count, total, squares = 0, np.zeros(store.width), np.zeros(store.width)
     chunks = np.array_split(clip_ids, math.ceil(len(clip_ids) / STATISTICS_CLIPS))
-    with one_worker_a_core() as pool:
+    with one_worker_per_core() as pool:
         for n, x, xx in pool.map(lambda clips: _sums(store, clips), chunks):
             count, total, squares = count + n, total + x, squares + xx
     mean = total / count
@@ -140,9 +169,3 @@ def _sums(store: FeatureStore, clip_ids: np.ndarray) -> tuple[int, np.ndarray, n
         total += frames.sum(axis=0)
         squares += np.einsum("lw,lw->w", frames, frames)
     return count, total, squares
-
-
-def few_lengths(longest: int) -> int:
-    """`longest` or a little more: only so many different lengths come out."""
-    step = max(1, 2 ** (longest.bit_length() - 1) // FEW_LENGTHS)
-    return -(-longest // step) * step

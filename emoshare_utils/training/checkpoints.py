@@ -1,11 +1,12 @@
-"""The state of a training run after its last epoch, from which an interrupted one goes on.
+"""The state of training after its last epoch, from which it resumes when it was interrupted.
 
-One file an emotion and epoch, `checkpoint/<emotion>-<epoch>.safetensors`, of which the last and
-the best stay; `checkpoint/state.json` is written last and says which epochs those are.
+One file per emotion and epoch, `checkpoint/<emotion>-<epoch>.safetensors`, of which the last and
+the best stay. `checkpoint/state.json` is written last and says which epochs those are.
 """
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from emoshare_utils.files import atomic, slug, writing
+from emoshare_utils.training.early_stopping import EarlyStopping
 from emoshare_utils.training.learner import Learner
 
 FOLDER = "checkpoint"
-STATE = ("epoch", "best_rho", "best_epoch", "kept_epoch")
 
 
 def write(
@@ -27,15 +28,16 @@ def write(
     order: np.random.Generator,
     history: list[dict],
 ) -> None:
-    """Keep the state after `epoch` of the system with the settings `about` in its folder.
+    """Write the state after `epoch` of the system with the settings `about` into its folder.
 
-    StoreError says so where the disk is full.
+    Raises:
+        FolderError: the disk is full, or the folder cannot be written.
     """
     folder = system / FOLDER
     with writing(folder):
         folder.mkdir(exist_ok=True)
         for emotion, learner in learners.items():
-            if learner.epoch == epoch:  # it has not dropped out
+            if learner.stopping.epoch == epoch:  # it has not stopped
                 with atomic(_file(folder, emotion, epoch)) as file:
                     file.write(save(learner.tensors()))
         state = {
@@ -44,16 +46,15 @@ def write(
             "order": order.bit_generator.state,
             "history": history,
             "learners": {
-                emotion: {name: getattr(learner, name) for name in STATE}
-                for emotion, learner in learners.items()
+                emotion: asdict(learner.stopping) for emotion, learner in learners.items()
             },
         }
         with atomic(folder / "state.json") as file:
             file.write(json.dumps(state).encode())
         kept = {
-            _file(folder, emotion, counts)
+            _file(folder, emotion, needed)
             for emotion, learner in learners.items()
-            for counts in (learner.epoch, learner.kept_epoch)
+            for needed in (learner.stopping.epoch, learner.stopping.kept_epoch)
         }
         for file in set(folder.glob("*.safetensors")) - kept:
             file.unlink()
@@ -62,10 +63,10 @@ def write(
 def restore(
     system: Path, about: dict, learners: dict[str, Learner], order: np.random.Generator
 ) -> tuple[int, list[dict]]:
-    """Put learners and `order` into the state that `write` kept: its epoch and history.
+    """Restore learners and `order` to the state that `write` wrote; return its epoch and history.
 
-    The epoch is 0 where there is none of these settings, or none that can be read; what else
-    there is, is deleted.
+    The epoch is 0 if there is no checkpoint, or if it has other settings or cannot be read: then it
+    is deleted.
     """
     folder = system / FOLDER
     file = folder / "state.json"
@@ -76,27 +77,28 @@ def restore(
         state = json.loads(file.read_text())
         tensors = {}
         for emotion, of_one in state["learners"].items():
-            load_file(_file(folder, emotion, of_one["kept_epoch"]))  # needed in the end
+            load_file(_file(folder, emotion, of_one["kept_epoch"]))  # needed at the end
             tensors[emotion] = load_file(_file(folder, emotion, of_one["epoch"]))
     except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
-        print(f"{folder} is damaged ({error}): this system starts again from its first epoch")
+        print(f"{folder} is damaged ({error}): this system restarts from its first epoch")
         remove(system)
         return 0, []
     if state["about"] != about:
-        print(f"{folder} is of other settings: this system starts from its first epoch")
+        print(f"{folder} has other settings: this system starts from its first epoch")
         remove(system)
         return 0, []
     for emotion, learner in learners.items():
-        vars(learner).update(state["learners"][emotion])
+        learner.stopping = EarlyStopping(**state["learners"][emotion])
         learner.restore(tensors[emotion])
     order.bit_generator.state = state["order"]
     return state["epoch"], state["history"]
 
 
 def take_best(system: Path, learners: dict[str, Learner]) -> None:
-    """Put every learner's network back to the epoch whose weights count."""
+    """Restore every learner's network to its weights after the epoch that is kept."""
     for emotion, learner in learners.items():
-        learner.take_weights(load_file(_file(system / FOLDER, emotion, learner.kept_epoch)))
+        file = _file(system / FOLDER, emotion, learner.stopping.kept_epoch)
+        learner.take_weights(load_file(file))
 
 
 def remove(system: Path) -> None:

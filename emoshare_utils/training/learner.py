@@ -1,62 +1,76 @@
 """One emotion's network while it learns, and the step that all emotions take together."""
 
 import copy
-import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from threading import Lock
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from emoshare_utils.training.batches import Piece
+from emoshare_utils.models.regressor import Regressor
+from emoshare_utils.training.batches import MicroBatch
+from emoshare_utils.training.early_stopping import EarlyStopping
+from emoshare_utils.training.losses import Loss, gradient_of_predictions, mse
+from emoshare_utils.training.predictions import predict_batch
 
-WEIGHTS = "weights/"  # that count
-LEARNING = "learning/"  # those of the network that learns, where others count
-GROUPS = 4  # of the pieces of a batch, each one worker's task: enough that all cores end together
-Part = tuple[list[Tensor], float]  # of a gradient, and of the sum of squared errors
+KEPT = "weights/"  # in a checkpoint: the weights that are judged and kept
+LEARNING = "learning/"  # and those that learn, where others are kept
+GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
+Part = tuple[list[Tensor], float]  # of a batch: of its gradient, and of its squared errors' sum
 
 
 class Learner:
     """The training of one emotion's network.
 
     Args:
-        average: see `Training`.
+        average: the decay of the exponential moving average of the weights; 0: none.
 
     Attributes:
-        judged: the network whose rho and weights count: that of the averaged weights, or, without
-            averaging, the one that learns.
-        epoch: the last one it took part in.
-        best_rho, best_epoch: its best on devel.
-        kept_epoch: the one whose weights count: the best or, while no rho is defined, the last.
+        judged: the network that is judged on devel and kept: that of the averaged weights or,
+            without averaging, the one that learns.
+        squared_error: the sum over the clips since `means` was asked for.
+        loss_sum: the loss, each batch's as often as it has clips; 0 where the loss is `mse`.
     """
 
-    def __init__(self, network: nn.Module, learning_rate: float, average: float = 0.0) -> None:
-        self.network, self.average = network, average
+    def __init__(
+        self, network: Regressor, learning_rate: float, average: float = 0.0, loss: Loss = mse
+    ) -> None:
+        self.network, self.average, self.loss = network, average, loss
         self.judged = copy.deepcopy(network).requires_grad_(False) if average else network
         self.parameters = list(network.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
-        self.best_rho = -math.inf
-        self.epoch = self.best_epoch = self.kept_epoch = 0
-        self.squared_error = 0.0
+        self.stopping = EarlyStopping()
+        self.squared_error = self.loss_sum = 0.0
 
-    def gradients(self, pieces: Sequence[Piece], shares: Tensor) -> Part:
-        """Of the mean squared error over a batch of shares (N,), what these pieces add to it.
+    def gradients(
+        self,
+        micro_batches: Sequence[MicroBatch],
+        shares: Tensor,
+        of_predictions: Tensor | None = None,
+    ) -> Part:
+        """The part of a batch's gradient that these micro-batches give.
 
-        Returns:
-            the gradient of every parameter, and the sum of squared errors.
+        Args:
+            shares: of the whole batch, (N,).
+            of_predictions: the derivative of the loss by each prediction of the batch, (N,); None
+                for the mean squared error.
         """
         total, squared_error = None, 0.0
-        for rows, features, lengths in pieces:
-            error = self.network.regress(features, lengths) - shares[rows].to(features.device)
-            loss = error.square().sum()
-            gradients = torch.autograd.grad(loss / len(shares), self.parameters)
-            total = _sum(total, gradients) if total else list(gradients)
-            squared_error += float(loss.detach())
+        for rows, features, lengths in micro_batches:
+            predictions = self.network.regress(features, lengths)
+            errors = (predictions - shares[rows].to(features.device)).square().sum()
+            if of_predictions is None:
+                gradients = torch.autograd.grad(errors / len(shares), self.parameters)
+            else:
+                weights = of_predictions[rows].to(features.device)
+                gradients = torch.autograd.grad(predictions, self.parameters, weights)
+            total = _add(total, gradients) if total else list(gradients)
+            squared_error += float(errors.detach())
         return total, squared_error
 
     def update(self, part: Part) -> None:
-        """One step of the optimiser along a batch's gradient."""
+        """Take one step of the optimiser along a batch's gradient."""
         gradients, squared_error = part
         for parameter, gradient in zip(self.parameters, gradients):
             parameter.grad = gradient.contiguous()  # fused Adam reads memory as it lies
@@ -70,26 +84,23 @@ class Learner:
     def _average(self) -> None:
         """Move the averaged weights towards those of this step; the first steps move them more."""
         steps = float(self.optimiser.state[self.parameters[0]]["step"])
-        kept = min(self.average, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(list(self.judged.parameters()), self.parameters, 1 - kept)
+        decay = min(self.average, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(list(self.judged.parameters()), self.parameters, 1 - decay)
 
-    def judge(self, rho: float, epoch: int) -> None:
-        """Take note of the devel rho after `epoch`.
-
-        A constant prediction has none and is never the best; but where nothing better ever came
-        the last weights are kept, so that the results report it.
-        """
-        self.epoch = epoch
-        if rho > self.best_rho:
-            self.best_rho, self.best_epoch = rho, epoch
-        self.kept_epoch = self.best_epoch or epoch
+    def means(self, n_clips: int) -> dict[str, float]:
+        """The training errors of an epoch of `n_clips`, for the history; then start from 0."""
+        means = {"train_mse": self.squared_error / n_clips}
+        if self.loss is not mse:
+            means["train_loss"] = self.loss_sum / n_clips
+        self.squared_error = self.loss_sum = 0.0
+        return means
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights and optimiser: all from which training goes on."""
+        """Weights and optimiser: all that training resumes from."""
         adam = self.optimiser.state_dict()["state"]
         learning = self.network.state_dict() if self.average else {}
         return {
-            **{f"{WEIGHTS}{name}": x for name, x in self.judged.state_dict().items()},
+            **{f"{KEPT}{name}": x for name, x in self.judged.state_dict().items()},
             **{f"{LEARNING}{name}": x for name, x in learning.items()},
             **{f"adam/{i}/{name}": x for i, of_one in adam.items() for name, x in of_one.items()},
         }
@@ -106,22 +117,22 @@ class Learner:
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
 
     def take_weights(self, tensors: dict[str, Tensor]) -> None:
-        """Of what `tensors` gave, the weights that count alone."""
-        self.judged.load_state_dict(_below(WEIGHTS, tensors))
+        """Take over only the judged weights of what `tensors` gave."""
+        self.judged.load_state_dict(_below(KEPT, tensors))
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
 
 
-def _sum(one: list[Tensor], other: Sequence[Tensor]) -> list[Tensor]:
+def _add(one: list[Tensor], other: Sequence[Tensor]) -> list[Tensor]:
     """`one`, to which `other` has been added."""
     torch._foreach_add_(one, list(other))
     return one
 
 
 class _Gradient:
-    """The gradient of a batch, summed part by part in their order, whoever is quicker.
+    """The gradient of a batch: the sum of its parts, in their order, whichever is ready first.
 
     So the same run gives the same weights, and few parts are in memory at once.
     """
@@ -133,13 +144,13 @@ class _Gradient:
         self.lock = Lock()
 
     def add(self, place: int, part: Part) -> Part | None:
-        """Add a part; the whole gradient once all are there."""
+        """Add a part; return the whole gradient once all are there."""
         with self.lock:
             self.early[place] = part
             while self.added in self.early:
                 gradients, squared_error = self.early.pop(self.added)
                 if self.total:
-                    gradients = _sum(self.total[0], gradients)
+                    gradients = _add(self.total[0], gradients)
                     squared_error += self.total[1]
                 self.total = gradients, squared_error
                 self.added += 1
@@ -147,22 +158,46 @@ class _Gradient:
 
 
 def step(
-    pool: Executor, learners: Sequence[Learner], pieces: Sequence[Piece], shares: Tensor
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
 ) -> None:
-    """One optimiser step of every learner on the pieces of one batch; shares (N, learners).
+    """One optimiser step of every learner on one batch; shares (N, learners).
 
-    The gradients of the pieces sum to the gradient of the batch.
+    The gradients of the micro-batches sum to the gradient of the batch.
     """
-    groups = [pieces[first::GROUPS] for first in range(min(GROUPS, len(pieces)))]
+    groups = [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
 
-    def add(learner: Learner, whole: _Gradient, place: int, of_one: Tensor) -> None:
-        total = whole.add(place, learner.gradients(groups[place], of_one))
+    def add(learner: Learner, whole: _Gradient, place: int, *of_batch: Tensor | None) -> None:
+        total = whole.add(place, learner.gradients(groups[place], *of_batch))
         if total:
             learner.update(total)
 
     tasks = []
-    for learner, of_one in zip(learners, shares.T):
+    by_predictions = _gradients_of_predictions(pool, learners, micro_batches, shares)
+    for learner, of_one, of_predictions in zip(learners, shares.T, by_predictions):
         whole = _Gradient(len(groups))
-        tasks += [pool.submit(add, learner, whole, i, of_one) for i in range(len(groups))]
+        for place in range(len(groups)):
+            tasks.append(pool.submit(add, learner, whole, place, of_one, of_predictions))
     for task in tasks:
         task.result()
+
+
+def _gradients_of_predictions(
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
+) -> list[Tensor | None]:
+    """Of each learner's loss by its predictions for a batch, (N,); None where the loss is `mse`."""
+    if all(learner.loss is mse for learner in learners):
+        return [None] * len(learners)
+    networks = [learner.network for learner in learners]
+    predictions = predict_batch(pool, networks, micro_batches)
+    gradients = []
+    for learner, *of_one in zip(learners, predictions.T, shares.T):
+        loss, gradient = gradient_of_predictions(learner.loss, *of_one)
+        learner.loss_sum += loss * len(shares)
+        gradients.append(gradient)
+    return gradients

@@ -1,107 +1,131 @@
 """The epochs of one system: all its networks, side by side."""
 
 import time
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from emoshare_utils.corpora.clip_table import Corpus
-from emoshare_utils.device import give_memory_back, one_worker_a_core
+from emoshare_utils.device import give_memory_back, one_worker_per_core
 from emoshare_utils.features.acoustic import MEL_BANDS
-from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.models.architectures import Sizes
+from emoshare_utils.files import checksum
 from emoshare_utils.models.layers import Standardise
+from emoshare_utils.models.regressor import Regressor, build
 from emoshare_utils.progress import track
-from emoshare_utils.results.metrics import spearman
-from emoshare_utils.studies.released_code import build
+from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training import checkpoints
-from emoshare_utils.training.batches import frame_statistics
+from emoshare_utils.training.batches import (
+    frame_statistics,
+    in_batches,
+    is_large,
+    loader_for,
+)
 from emoshare_utils.training.learner import Learner, step
-from emoshare_utils.training.predictions import _batches, _is_large, _loader, _predict
-from emoshare_utils.training.settings import Training
+from emoshare_utils.training.losses import LOSSES
+from emoshare_utils.training.predictions import predict
+from emoshare_utils.training.settings import Job
 
 
-def _train(
-    corpus: Corpus,
-    store: FeatureStore,
-    about: dict,
-    sizes: Sizes,
-    training: Training,
-    device: torch.device,
-    folder: Path,
-) -> tuple[dict[str, nn.Module], pd.DataFrame]:
-    """The best network of every emotion, and the history: emotion, epoch, train_mse, devel_rho.
+def train(
+    job: Job, folder: Path, device: torch.device
+) -> tuple[dict[str, Regressor], pd.DataFrame]:
+    """Train the networks of a system, or resume after the last epoch with a checkpoint in `folder`.
 
-    Goes on after the last epoch that `folder` has a checkpoint of.
+    Returns:
+        The best network of every emotion, and the history: emotion, epoch, train_mse, devel_rho.
     """
-    architecture, seed = about["architecture"], about["seed"]
-    label = f"{store.settings['encoder']}, Architecture {architecture}, seed {seed}"
-    clip_ids = corpus.split("train")["clip_id"].to_numpy()
-    shares = corpus.shares("train")
-    devel_ids, devel_shares = corpus.split("devel")["clip_id"].to_numpy(), corpus.shares("devel")
-    order = np.random.default_rng(seed)
-    if training.shuffle_shares:
-        shares, devel_shares = (order.permuted(x, axis=0) for x in (shares, devel_shares))
-
-    shift = training.shift if store.settings["encoder"] in MEL_BANDS else 0
-    standardise = Standardise(store.width)
-    if training.standardise:
-        standardise.fit(*frame_statistics(store, clip_ids))
-    learners = {}
-    for emotion, mean_share in zip(corpus.emotions, shares.mean(axis=0)):
-        network = _initial(architecture, store.width, sizes, seed, emotion)
-        network.standardise.load_state_dict(standardise.state_dict())
-        if training.start_at_mean:
-            network.ffnn.start_at(mean_share)
-        network = network.to(device)
-        learners[emotion] = Learner(network, training.learning_rate, training.average)
-    targets = torch.tensor(shares, dtype=torch.float32)
-    done, history = checkpoints.restore(folder, about, learners, order)
+    order = np.random.default_rng(job.seed)
+    train_shares, devel_shares = _shares(job, "train", order), _shares(job, "devel", order)
+    learners = _learners(job, train_shares, device)
+    done, history = checkpoints.restore(folder, job.about, learners, order)
     if done:
-        print(f"{label}: goes on after epoch {done}")
-
-    network = learners[corpus.emotions[0]].network
-    loader, large = _loader(store, network, training, device), _is_large(network, device)
-    start = time.perf_counter()
-    with one_worker_a_core() as pool:
-        for epoch in track(range(done + 1, training.epochs + 1), label, unit="epochs"):
+        print(f"{job.label}: resumes after epoch {done}")
+    network = learners[job.corpus.emotions[0]].network
+    loader = loader_for(network, job.store, job.training, device)
+    large, start = is_large(network, device), time.perf_counter()
+    train_ids, devel_ids = train_shares.index.to_numpy(), devel_shares.index.to_numpy()
+    with one_worker_per_core() as pool:
+        for epoch in track(range(done + 1, job.training.epochs + 1), job.label, unit="epochs"):
             active = {
                 emotion: learner
                 for emotion, learner in learners.items()
-                if epoch - learner.best_epoch <= training.patience
+                if not learner.stopping.is_over(epoch, job.training.patience)
             }
             if not active:
                 break
-            columns = [corpus.emotions.index(emotion) for emotion in active]
-            batches = _batches(order.permutation(len(clip_ids)), training.batch_size)
-            bands = order.uniform(-shift, shift, len(clip_ids)) if shift else None
-            for batch, pieces in loader.batches(batches, clip_ids, bands):
-                step(pool, list(active.values()), pieces, targets[batch][:, columns])
+            targets = torch.tensor(train_shares[list(active)].to_numpy(), dtype=torch.float32)
+            batches, shifts = _draw(job, order, len(train_ids))
+            for batch, micro_batches in loader.batches(batches, train_ids, shifts):
+                step(pool, list(active.values()), micro_batches, targets[batch])
                 if large:
                     give_memory_back()
-            networks = [learner.judged for learner in active.values()]
-            predicted = _predict(pool, networks, loader, devel_ids)
-            for (emotion, learner), column, prediction in zip(active.items(), columns, predicted.T):
-                rho = spearman(devel_shares[:, column], prediction)
-                learner.judge(rho, epoch)
-                mse, learner.squared_error = learner.squared_error / len(clip_ids), 0.0
-                history.append(
-                    {"emotion": emotion, "epoch": epoch, "train_mse": mse, "devel_rho": rho}
+            judged = [learner.judged for learner in active.values()]
+            predicted = predict(pool, judged, loader, devel_ids)
+            for (emotion, learner), prediction in zip(active.items(), predicted.T):
+                row = {"emotion": emotion, "epoch": epoch} | learner.means(len(train_ids))
+                found = _judge(
+                    learner, devel_shares[emotion], prediction, epoch, job.training.select
                 )
-            checkpoints.write(folder, about, epoch, learners, order, history)
+                history.append(row | found)
+            checkpoints.write(folder, job.about, epoch, learners, order, history)
     waited = loader.waited_s / (time.perf_counter() - start)
-    print(f"{label}: {waited:.1%} of the time went into waiting for frames")
+    print(f"{job.label}: {waited:.1%} of the time went into waiting for frames")
     checkpoints.take_best(folder, learners)
     networks = {emotion: learner.judged for emotion, learner in learners.items()}
     return networks, pd.DataFrame(history)
 
 
-def _initial(architecture: int, width: int, sizes: Sizes, seed: int, emotion: str) -> nn.Module:
-    """A network whose weights the seed and the emotion's name fix."""
+def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:
+    """The shares that training sees of a split: a row per clip_id, a column per emotion."""
+    shares = job.corpus.shares(split)
+    if job.training.shuffle_shares:
+        shares = order.permuted(shares, axis=0)
+    return pd.DataFrame(shares, job.corpus.split(split)["clip_id"], list(job.corpus.emotions))
+
+
+def _learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[str, Learner]:
+    """A learner for every emotion, from initial weights."""
+    training = job.training
+    standardise = Standardise(job.store.width)
+    if training.standardise:
+        standardise.fit(*frame_statistics(job.store, shares.index.to_numpy()))
+    learners = {}
+    for emotion, mean_share in zip(shares, shares.to_numpy().mean(axis=0)):
+        network = initial(job, emotion)
+        network.standardise.load_state_dict(standardise.state_dict())
+        if training.start_at_mean:
+            network.ffnn.start_at(mean_share)
+        network, loss = network.to(device), LOSSES[training.loss]
+        learners[emotion] = Learner(network, training.learning_rate, training.average, loss)
+    return learners
+
+
+def initial(job: Job, emotion: str) -> Regressor:
+    """A network with the initial weights that the seed and the emotion's name fix."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(zlib.crc32(f"{seed} {emotion}".encode()))
-        return build(architecture, width, sizes)
+        torch.manual_seed(int(checksum(f"{job.seed} {emotion}".encode()), 16))
+        return build(job.architecture, job.store.width, job.sizes)
+
+
+def _draw(
+    job: Job, order: np.random.Generator, n_clips: int
+) -> tuple[Iterator[np.ndarray], np.ndarray | None]:
+    """The batches of an epoch in random order, and a random shift for each clip, if any."""
+    batches = in_batches(order.permutation(n_clips), job.training.batch_size)
+    shift = job.training.shift if job.encoder in MEL_BANDS else 0
+    return batches, order.uniform(-shift, shift, n_clips) if shift else None
+
+
+def _judge(
+    learner: Learner, shares: pd.Series, prediction: np.ndarray, epoch: int, select: str
+) -> dict[str, float]:
+    """Judge a network on devel after `epoch`; returns rho and the metric that selects."""
+    found = {
+        name: METRICS[name].function(shares.to_numpy(), prediction)
+        for name in dict.fromkeys(["rho", select])
+    }
+    value = found[select] if METRICS[select].higher_is_better else -found[select]
+    learner.stopping.judge(value, epoch)
+    return {f"devel_{name}": value for name, value in found.items()}

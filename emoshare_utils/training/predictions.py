@@ -1,23 +1,21 @@
-"""Trained networks -> predicted shares."""
+"""Trained networks -> predicted shares, and the table of predictions."""
 
-import copy
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Executor
-from itertools import repeat
+from itertools import product, repeat
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emoshare_utils.corpora.clip_table import Corpus
-from emoshare_utils.device import one_worker_a_core
-from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.training.batches import Loader
-from emoshare_utils.training.settings import Training
+from emoshare_utils.models.regressor import Regressor
+from emoshare_utils.training.batches import Loader, MicroBatch, in_batches
 
-EVALUATION_BATCH = 32
-LARGE = 1_000_000  # parameters
+EVALUATION_BATCH = 32  # clips
 PREDICTION_COLUMNS = [
     "encoder",
     "architecture",
@@ -30,76 +28,77 @@ PREDICTION_COLUMNS = [
 ]
 
 
-def _is_large(network: nn.Module, device: torch.device) -> bool:
-    """Whether a CPU computes so long on a network that small pieces and tidying up pay."""
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return device.type == "cpu" and parameters > LARGE
-
-
-def _loader(
-    store: FeatureStore, network: nn.Module, training: Training, device: torch.device
-) -> Loader:
-    """Batches for `network`, and all that start with the same standardisation."""
-    standardise = copy.deepcopy(network.standardise).cpu()
-    precision = getattr(torch, training.precision)
-    # a large network gains more from little padding than it loses by small pieces
-    piece_clips = 8 if _is_large(network, device) else max(8, training.batch_size // 2)
-    return Loader(store, standardise, precision, training.max_frames, piece_clips, device)
-
-
-def _batches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-def _predict(
-    pool: Executor, networks: Sequence[nn.Module], loader: Loader, clip_ids: np.ndarray
+def predict(
+    pool: Executor, networks: Sequence[Regressor], loader: Loader, clip_ids: np.ndarray
 ) -> np.ndarray:
-    """The share each network predicts for each clip, (N, networks).
+    """The share that each network predicts for each clip, (N, networks).
 
     Clips are batched by length, which changes no number.
     """
     predictions = np.empty((len(clip_ids), len(networks)))
     by_length = np.argsort(loader.store.lengths(clip_ids), kind="stable")
-    for batch, pieces in loader.batches(_batches(by_length, EVALUATION_BATCH), clip_ids):
-        for rows, features, lengths in pieces:
-            shares = pool.map(_share, networks, repeat(features), repeat(lengths))
-            predictions[batch[rows]] = np.stack(list(shares), axis=1)
+    batches = loader.batches(in_batches(by_length, EVALUATION_BATCH), clip_ids)
+    for batch, micro_batches in batches:
+        predictions[batch] = predict_batch(pool, networks, micro_batches)
+    return predictions
+
+
+def predict_batch(
+    pool: Executor, networks: Sequence[Regressor], micro_batches: Sequence[MicroBatch]
+) -> Tensor:
+    """The share that each network predicts for each clip of a batch, (N, networks)."""
+    n_clips = sum(len(rows) for rows, _, _ in micro_batches)
+    predictions = torch.empty(n_clips, len(networks))
+    for rows, features, lengths in micro_batches:
+        shares = pool.map(_shares, networks, repeat(features), repeat(lengths))
+        predictions[rows] = torch.stack(list(shares), dim=1)
     return predictions
 
 
 @torch.no_grad()
-def _share(network: nn.Module, features: Tensor, lengths: Tensor) -> np.ndarray:
-    return network.regress(features, lengths).cpu().numpy()
+def _shares(network: Regressor, features: Tensor, lengths: Tensor) -> Tensor:
+    return network.regress(features, lengths).cpu()
 
 
-def _predict_splits(
-    corpus: Corpus,
-    store: FeatureStore,
-    networks: dict[str, nn.Module],
-    training: Training,
-    device: torch.device,
+def prediction_table(
+    corpus: Corpus, predicted: dict[str, np.ndarray], encoder: str, architecture: int, seed: int
 ) -> pd.DataFrame:
-    """Predictions for devel and test; the share is null where the test labels are masked."""
+    """The predictions of one system; the share is null where the test labels are masked.
+
+    Args:
+        predicted: for each split, (clips, emotions).
+    """
     tables = []
-    loader = _loader(store, networks[corpus.emotions[0]], training, device)
-    for split in ("devel", "test"):
+    for split, (place, emotion) in product(predicted, enumerate(corpus.emotions)):
         clips = corpus.split(split)
-        if clips.empty:
-            continue
-        with one_worker_a_core() as pool:
-            clip_ids = clips["clip_id"].to_numpy()
-            predictions = _predict(pool, list(networks.values()), loader, clip_ids)
-        for emotion, prediction in zip(networks, predictions.T):
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "emotion": emotion,
-                        "split": split,
-                        "clip_id": clip_ids,
-                        "share": clips[emotion].to_numpy(float),
-                        "prediction": prediction,
-                    }
-                )
-            )
-    return pd.concat(tables, ignore_index=True)
+        about = {"encoder": encoder, "architecture": architecture, "emotion": emotion}
+        about |= {"seed": seed, "split": split, "clip_id": clips["clip_id"].to_numpy()}
+        shares = {"share": clips[emotion].to_numpy(float)}
+        tables.append(pd.DataFrame(about | shares | {"prediction": predicted[split][:, place]}))
+    return pd.concat(tables, ignore_index=True)[PREDICTION_COLUMNS]
+
+
+def read_finished(
+    files: Iterable[Path], settings: dict, stores: Collection[str] | None
+) -> list[pd.DataFrame]:
+    """The predictions beside each of `files`, which say how they were made.
+
+    Only those with these settings count, made from one of these `stores` (None: any). What clips
+    were padded to differs between encoders and is not compared.
+    """
+    tables, settings = [], _without_padding(settings)
+    for file in sorted(files):
+        about = _without_padding(json.loads(file.read_text()))
+        if settings.items() <= about.items() and (stores is None or about["store"] in stores):
+            tables.append(pd.read_parquet(file.parent / "predictions.parquet"))
+    return tables
+
+
+def _without_padding(settings: dict) -> dict:
+    """The settings without `max_frames`, which Training and the variants of Sizes have."""
+    return {
+        name: {key: x for key, x in value.items() if key != "max_frames"}
+        if isinstance(value, dict)
+        else value
+        for name, value in settings.items()
+    }

@@ -1,4 +1,4 @@
-"""Training over a Dask cluster: one task a system."""
+"""Training over a Dask cluster: one task per system."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,21 +17,17 @@ _training = Lock()
 def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
     """Train systems on the workers of `scheduler`; yields the folder of each when it is finished.
 
-    Another worker goes on with the system of one that died, from its last epoch.
+    The system of a worker that died is resumed by another, from its last epoch.
 
     Args:
-        tasks: the arguments of `training.train_system`, with the store as its folder.
-
-    Raises:
-        ClusterError: the scheduler or its workers cannot do it.
-        StoreError: as a worker met it.
+        tasks: the arguments of `train_system`, with the store as its folder.
     """
     local = int(scheduler.partition(":")[2]) if re.fullmatch(r"local:\d+", scheduler) else 0
     return over_cluster(scheduler, _train, [(task, local) for task in tasks], one_per_worker=True)
 
 
 def _train(task: dict, local: int) -> Path:
-    """One system, on a worker: train it, or go on with it. `local`: workers on this machine."""
+    """Train one system, on a worker. `local`: the number of workers on this machine, if they are."""
     from distributed import get_worker
 
     require_folder(task["store"])

@@ -1,8 +1,23 @@
-"""How a network is trained."""
+"""How a network is trained, and what decides its numbers."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
 
+import torch
+
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.models.regressor import Sizes
+from emoshare_utils.names import settings_of
+from emoshare_utils.results.metrics import METRICS
+from emoshare_utils.training.losses import LOSSES
+
+VERSION = 2  # raise it when the same settings give other networks
 PRECISIONS = ("float32", "bfloat16")
+LATER_FIELDS = {"loss": "mse", "select": "rho"}  # not stored at these: they came after the rest
 
 
 @dataclass(frozen=True)
@@ -10,24 +25,28 @@ class Training:
     """How a network is trained; the defaults are the paper's (section 2.5).
 
     Attributes:
-        learning_rate, batch_size: Adam's, and clips a step.
+        learning_rate: Adam's.
+        batch_size: clips per step.
         epochs: at most.
-        patience: epochs without a better devel rho after which an emotion stops.
+        patience: epochs without a better value on devel after which an emotion stops.
         standardise: frames to zero mean and unit variance over the training split.
-        max_frames: zero-pad to this many frames; None: as little as may be.
-        precision: of the arithmetic of CNN and LSTM, "float32" or "bfloat16"; weights, their
-            steps, and everything after the LSTM are float32 in both.
-        start_at_mean: the output's bias starts at the mean training share instead of by chance,
-            which saves the first epochs, and a ReLU output from starting dead.
-        average: the weights that are judged on devel and kept are a running mean over all steps, in
-            which a step counts that many times as much as the next (Polyak averaging; .98: about
-            the last 50, and fewer in the beginning); 0: those of the last step, as in the paper.
-        shift: mel bands by which, at most, training moves a clip's (standardised) spectrum up or
-            down, by chance and anew each epoch, much as another vocal tract would. Only `fbank`
-            has mel bands; other features stay as they are.
+        max_frames: zero-pad to this many frames; None: as little as possible.
+        precision: of the arithmetic of CNN and LSTM, "float32" or "bfloat16". Weights, their
+            updates, and everything after the LSTM are float32 in both.
+        start_at_mean: the output's bias starts at the mean training share, not at a random value.
+            This saves the first epochs, and keeps a ReLU output from starting dead.
+        average: decay of an exponential moving average of the weights over the steps, whose
+            weights are then judged on devel and kept. .98 averages about the last 50 steps, fewer
+            in the beginning; 0 keeps the weights of the last step, as in the paper.
+        shift: the most mel bands by which training moves a clip's (standardised) spectrum up or
+            down, at random in every epoch, much as another vocal tract would. Only `fbank` has
+            mel bands; other features stay as they are.
         shuffle_shares: a control: permute the shares that training sees over the clips, each
             emotion's on its own: those of train, and those of devel that choose the epoch.
             Predictions are still scored against the true shares.
+        loss: what training minimises, one of `losses.LOSSES`.
+        select: the metric on devel that chooses the epoch and stops training, one of
+            `results.metrics.METRICS`.
     """
 
     learning_rate: float = 1e-4
@@ -41,6 +60,8 @@ class Training:
     average: float = 0.0
     shift: float = 0.0
     shuffle_shares: bool = False
+    loss: str = "mse"
+    select: str = "rho"
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
@@ -54,3 +75,57 @@ class Training:
             raise ValueError(
                 f"precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}"
             )
+        LOSSES[self.loss], METRICS[self.select]  # UnknownName for another
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The defaults, changed as `given` says; UnknownName for an entry that does not exist."""
+        return settings_of(cls, given)
+
+    def stored(self) -> dict[str, Any]:
+        """The fields as files keep them."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER_FIELDS or value != LATER_FIELDS[name]
+        }
+
+
+def stored_settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict[str, Any]:
+    """What decides a network's numbers besides its frames, architecture and seed."""
+    settings = {
+        "clips": corpus.digest(),
+        "emotions": corpus.emotions,
+        "sizes": asdict(sizes),
+        "training": training.stored(),
+        "version": VERSION,
+        "torch": torch.__version__,
+    }
+    return json.loads(json.dumps(settings))  # tuples become lists, as in the file
+
+
+@dataclass(frozen=True)
+class Job:
+    """One system to train: one network per emotion of `corpus`."""
+
+    corpus: Corpus
+    store: FeatureStore
+    architecture: int
+    seed: int
+    sizes: Sizes
+    training: Training
+
+    @property
+    def encoder(self) -> str:
+        return self.store.settings["encoder"]
+
+    @property
+    def label(self) -> str:
+        return f"{self.encoder}, Architecture {self.architecture}, seed {self.seed}"
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """All settings, as `system.json` keeps them."""
+        own = {"store": self.store.folder.name}
+        own |= {"architecture": self.architecture, "seed": self.seed}
+        return own | stored_settings(self.corpus, self.sizes, self.training)
