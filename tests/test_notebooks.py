@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 
-from emoshare_utils.corpora import ADAPTERS
+from emoshare_utils.corpora import CORPORA
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.features.pretrained import MINIS, PAPER_ENCODERS
 from emoshare_utils.paths import Run
@@ -157,7 +157,7 @@ def test_a_notebook_alone_is_the_demo():
 def test_profiles_name_what_the_notebooks_declare(profile):
     values = read_parameters(profile, {}, read_notebooks())
     assert values["run"] == profile
-    assert values["corpus"] in ADAPTERS
+    assert values["corpus"] in CORPORA
     assert bool(values["root"]) == (values["corpus"] != "simulated")
     if profile == "compare23":
         assert set(values["encoder"]) == {*PAPER_ENCODERS, "fbank"}

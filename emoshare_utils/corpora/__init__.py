@@ -1,38 +1,60 @@
-"""One adapter a source; each turns a corpus on disk into one validated clip table."""
+"""One adapter per corpus: it turns the files on disk into one clip table, checked alike for all.
 
+To add a corpus, register a module or any other object that has
+
+- `read(root, **options)`: read the corpus folder `root`; return a `clip_table.Corpus`, whose
+  docstring says what the clip table holds, and the path of the label file, for messages. `options`
+  are keyword arguments with defaults: notebook 01 passes them on. `reading` has functions for
+  label files and for splits. CorpusError is the error for anything that cannot be used.
+- `LAYOUT`: what the folder must hold, in words, for messages.
+- `AUDIO`: the folder of the audio files, relative to the corpus's root; "." for all of it.
+- `MAKES_ITSELF`, optional: True if `read` makes the corpus, so that `root` need not exist yet.
+
+    from emoshare_utils.corpora import CORPORA
+    CORPORA.register("mine", adapter)
+"""
+
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from emoshare_utils.corpora import compare23, crema_d, simulated, table
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.corpora.validation import validate
+from emoshare_utils.names import Registry, UnknownName, nearest
 
-ADAPTERS = {module.NAME: module for module in (simulated, compare23, crema_d, table)}
+CORPORA = Registry(
+    "corpus", {module.NAME: module for module in (simulated, compare23, crema_d, table)}
+)
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3"}
 
 
 def load(
-    name: str, root: Path, allow_missing: bool = False, **options
+    name: str, root: Path, allow_missing: bool = False, **options: Any
 ) -> tuple[Corpus, pd.DataFrame]:
     """Read and validate a corpus.
 
     Args:
-        name: "simulated", "compare23", "crema_d" or "table".
+        name: of an adapter in `CORPORA`: "simulated", "compare23", "crema_d", "table", ...
         root: the corpus folder.
         allow_missing: drop and record faulty clips instead of refusing the corpus.
-        options: what the adapter's `read` takes beyond `root`.
+        options: the adapter's own, what its `read` takes beyond `root`.
 
     Returns:
         The corpus, and the clips dropped from it: clip_id, path, reason.
 
     Raises:
-        CorpusError: if the corpus is unknown, not there, or not as expected.
+        CorpusError: the corpus or an option is unknown, or the corpus is not there or not as
+            expected.
     """
-    if name not in ADAPTERS:
-        raise CorpusError(f"corpus = {name!r}: expected one of {', '.join(ADAPTERS)}")
-    adapter = ADAPTERS[name]
-    if name != simulated.NAME and not root.is_dir():
+    try:
+        adapter = CORPORA[name]
+    except UnknownName as error:
+        raise CorpusError(str(error)) from error
+    _refuse_unknown_options(name, adapter, options)
+    if not getattr(adapter, "MAKES_ITSELF", False) and not root.is_dir():
         raise CorpusError(
             f"root = {str(root)!r} is not a folder: give the one that holds {adapter.LAYOUT}"
         )
@@ -43,3 +65,18 @@ def load(
         if file.suffix.lower() in AUDIO_ENDINGS
     }
     return validate(corpus, audio, source, allow_missing)
+
+
+def _refuse_unknown_options(name: str, adapter: Any, options: dict[str, Any]) -> None:
+    _, *parameters = inspect.signature(adapter.read).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters]
+    for option in options:
+        if option not in known:
+            takes = (
+                f"{nearest(option, known)} It takes {', '.join(known)}"
+                if known
+                else "it takes none"
+            )
+            raise CorpusError(f"corpus {name!r} has no option {option!r}: {takes}")

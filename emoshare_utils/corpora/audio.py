@@ -1,9 +1,8 @@
-"""A file -> float32 mono samples at 16 kHz, and the check that every clip is one."""
+"""Read any audio file as float32 mono samples at 16 kHz, and find the files that are unusable."""
 
 import io
 import math
 import struct
-import zlib
 from functools import cache
 from pathlib import Path
 
@@ -16,37 +15,38 @@ from torchaudio.transforms import Resample
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import one_worker_per_core
+from emoshare_utils.files import checksum
 from emoshare_utils.progress import track
 
 SAMPLE_RATE = 16_000  # Hz
 MIN_SAMPLES = 400  # fewer cannot be encoded: one frame of 25 ms
-LONGEST_S = 3600  # a header that promises more is damaged, or a stream's that had no end yet
+LONGEST_S = 3600  # a header that promises more is damaged, or of a stream without an end
 SILENCE = 1e-5  # a clip whose samples never exceed this is silent (16 bit starts at 3e-5)
-VERSION = 1  # raise it when the samples of a file change
+VERSION = 1  # raise it when a change here changes the samples of a file
 
 
 class AudioError(ValueError):
-    """A file that is no usable clip; the message is the reason."""
+    """An unusable file; the message is the reason."""
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """The samples of a clip: WAV, FLAC, OGG or MP3, any rate, width and channel count.
+    """Read a clip: WAV, FLAC, OGG or MP3 with any rate, width and number of channels.
 
-    Channels are averaged and the result resampled.
+    The channels are averaged and the mean is resampled.
 
     Returns:
         Mono samples at 16 kHz, (n,) float32, n >= 400.
 
     Raises:
-        AudioError: empty, truncated, not audio, NaN, silent, shorter than 400 samples or longer
-            than an hour.
+        AudioError: the file is empty, truncated, not audio, silent, shorter than 400 samples or
+            longer than an hour, or has NaN.
         FileNotFoundError: no such file.
     """
     return decode(path.read_bytes())
 
 
 def decode(content: bytes) -> np.ndarray:
-    """`read_audio` of a file's bytes."""
+    """Do what `read_audio` does with the bytes of a file."""
     if not content:
         raise AudioError("empty file")
     _refuse_truncated_wav(content)
@@ -71,16 +71,11 @@ def decode(content: bytes) -> np.ndarray:
     return samples
 
 
-def checksum(content: bytes) -> str:
-    """CRC-32 of a file, which lets the feature store notice a changed clip."""
-    return f"{zlib.crc32(content):08x}"
-
-
 def check(corpus: Corpus) -> tuple[Corpus, pd.DataFrame]:
-    """Decode every clip; keep the usable ones and give them `duration_s` and `audio_checksum`.
+    """Decode every clip; keep the usable ones and add `duration_s` and `audio_checksum` to them.
 
     Returns:
-        The corpus without unusable clips, and those: clip_id, path, reason.
+        The corpus without unusable clips, and the unusable ones: clip_id, path, reason.
     """
     paths = [corpus.path(path) for path in corpus.clips["path"]]
     with one_worker_per_core() as pool:
@@ -94,7 +89,7 @@ def check(corpus: Corpus) -> tuple[Corpus, pd.DataFrame]:
 
 
 def _check_file(path: Path) -> tuple[float, str, str]:
-    """Duration in s, checksum, and the reason to set the file aside ("" for none)."""
+    """Duration in s, checksum, and why the file is unusable ("" if it is not)."""
     try:
         content = path.read_bytes()
         duration_s = len(decode(content)) / SAMPLE_RATE
@@ -118,9 +113,9 @@ def _resampler(rate: int) -> Resample:
 
 
 def _refuse_truncated_wav(content: bytes) -> None:
-    """AudioError if a WAV's data chunk promises more bytes than the file has.
+    """Raise AudioError if a WAV's data chunk promises more bytes than the file has.
 
-    libsndfile reads what is there and says nothing. A streamed WAV, whose writer never knew
+    libsndfile reads what is there without a warning. A streamed WAV, whose writer did not know
     its length, promises 0 or 0xFFFFFFFF bytes and is accepted.
     """
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":

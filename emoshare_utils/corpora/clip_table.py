@@ -1,4 +1,4 @@
-"""The clip table: one row a clip, whichever corpus it came from."""
+"""The clip table: one row per clip, whichever corpus it came from."""
 
 import hashlib
 import json
@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.files import atomic
+
 COLUMNS = ("clip_id", "path", "split", "speaker", "language", "n_raters", "duration_s")
+OPTIONAL = {"speaker": "string", "language": "string", "n_raters": "Int64", "duration_s": float}
 SPLITS = ("train", "devel", "test")
 PAPER_EMOTIONS = (
     "Anger",
@@ -31,10 +34,12 @@ class CorpusError(ValueError):
 class Corpus:
     """A clip table and what belongs to it.
 
-    `clips` has the columns of `COLUMNS`, then one column a share in [0, 1] (named in
-    `emotions`, in the corpus's order), then any extra columns (demographics, hidden causes).
-    Paths are relative to `root`. `listeners` says who rated: "listeners", or "simulated
-    listeners" where no person did.
+    `clips` has the columns of `COLUMNS`, then one share in [0, 1] per emotion (`emotions`, in the
+    corpus's order), then any further columns (demographics, hidden causes). `clip_id` is unique,
+    `path` relative to `root`, `split` one of `SPLITS`; what an adapter does not know of the other
+    columns it leaves out or null. Shares may be null in the test split. `duration_s` is measured
+    by `audio.check`, which adds `audio_checksum`. `listeners` says who rated: "listeners", or
+    "simulated listeners" where no person did.
     """
 
     name: str
@@ -46,14 +51,16 @@ class Corpus:
     def save(self, folder: Path) -> None:
         """Write `clips.parquet` and `corpus.json` into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.clips.to_parquet(folder / "clips.parquet", index=False)
         about = {
             "name": self.name,
             "root": str(self.root),
             "emotions": list(self.emotions),
             "listeners": self.listeners,
         }
-        (folder / "corpus.json").write_text(json.dumps(about, indent=2) + "\n")
+        with atomic(folder / "clips.parquet") as file:
+            self.clips.to_parquet(file, index=False)
+        with atomic(folder / "corpus.json") as file:
+            file.write(json.dumps(about, indent=2).encode() + b"\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Corpus":
@@ -65,13 +72,8 @@ class Corpus:
                     f"with run = {folder.name!r} first"
                 )
         about = json.loads((folder / "corpus.json").read_text())
-        return cls(
-            name=about["name"],
-            root=Path(about["root"]),
-            emotions=tuple(about["emotions"]),
-            clips=pd.read_parquet(folder / "clips.parquet"),
-            listeners=about["listeners"],
-        )
+        about |= {"root": Path(about["root"]), "emotions": tuple(about["emotions"])}
+        return cls(**about, clips=pd.read_parquet(folder / "clips.parquet"))
 
     @property
     def simulated(self) -> bool:
@@ -79,7 +81,7 @@ class Corpus:
         return self.listeners.startswith("simulated")
 
     def path(self, clip_path: str) -> Path:
-        """The file of a clip; CorpusError if it would leave the corpus folder."""
+        """The file of a clip; CorpusError if it is outside the corpus folder."""
         return resolve_inside(self.root, clip_path)
 
     def split(self, name: str) -> pd.DataFrame:
@@ -91,7 +93,7 @@ class Corpus:
         return self.split(split)[list(self.emotions)].to_numpy(float)
 
     def digest(self) -> str:
-        """What tells this clip table from another: its clips, audio, splits and shares."""
+        """16 hex digits that change with the clips, their audio, splits and shares."""
         columns = ["clip_id", "split", "audio_checksum", *self.emotions]
         rows = pd.util.hash_pandas_object(self.clips[columns].astype(str), index=False)
         return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16]

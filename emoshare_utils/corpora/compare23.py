@@ -13,10 +13,11 @@ AUDIO = "wav"
 
 
 def read(root: Path) -> tuple[Corpus, Path]:
-    """The challenge's clips; `root` is the folder of `wav/` and `lab/`, or the one above it.
+    """Read the challenge's clips.
 
-    The challenge gives neither speakers nor the number of raters, and masks the test shares:
-    those are null. Where `lab/test.unmasked.csv` lies, it is used instead of `lab/test.csv`.
+    `root` is the folder of `wav/` and `lab/`, or the one above it. The challenge gives neither
+    speakers nor the number of raters, and masks the test shares, which are null then;
+    `lab/test.unmasked.csv` takes the place of `lab/test.csv` if it is there.
 
     Raises:
         CorpusError: a label file or a column is missing, or a share is not a number.
@@ -27,7 +28,7 @@ def read(root: Path) -> tuple[Corpus, Path]:
 
 
 def submission(predictions: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    """One system's predictions as the challenge takes them: filename, then the emotions."""
+    """One system's predictions in the challenge's format: filename, then the emotions."""
     wide = predictions.pivot(index="clip_id", columns="emotion", values="prediction")
     clips = corpus.clips[corpus.clips["clip_id"].isin(wide.index)]
     names = clips["path"].map(lambda path: Path(path).name).rename("filename")
@@ -44,15 +45,11 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
     if file.name == "test.csv":  # masked labels: blank, "?" or no columns at all
         labels = labels.reindex(columns=["filename", *PAPER_EMOTIONS])
     require_columns(labels, ["filename", *PAPER_EMOTIONS], file)
-    named = pd.DataFrame(
+    clips = pd.DataFrame(
         {
             "clip_id": labels["filename"].map(lambda name: Path(name).stem),
             "path": AUDIO + "/" + labels["filename"],
             "split": split,
-            "speaker": pd.Series(pd.NA, index=labels.index, dtype="string"),
-            "language": pd.Series(pd.NA, index=labels.index, dtype="string"),
-            "n_raters": pd.Series(pd.NA, index=labels.index, dtype="Int64"),
-            "duration_s": float("nan"),
         }
     )
-    return named.join(numeric_shares(labels, list(PAPER_EMOTIONS), file))
+    return clips.join(numeric_shares(labels, list(PAPER_EMOTIONS), file))

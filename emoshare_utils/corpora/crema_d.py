@@ -1,7 +1,7 @@
-"""CREMA-D (Cao et al. 2014): acted sentences, each rated on the voice alone by about nine people.
+"""CREMA-D (Cao et al. 2014): acted sentences, each rated by about nine people from the voice alone.
 
-The share of an emotion is its count of votes over the number of people who answered. Raters
-chose one emotion, so a clip's six shares sum to 1.
+The share of an emotion is its votes over all votes for the clip. Raters chose one emotion, so a
+clip's six shares sum to 1.
 """
 
 from pathlib import Path
@@ -14,24 +14,17 @@ from emoshare_utils.corpora.reading import read_table, speaker_splits
 NAME = "crema_d"
 LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.csv"
 AUDIO = "AudioWAV"
-EMOTIONS = {
-    "A": "Anger",
-    "D": "Disgust",
-    "F": "Fear",
-    "H": "Happy",
-    "N": "Neutral",
-    "S": "Sad",
-}
-VOICE_ONLY = "1"  # first digit of a row's number; 2 is the face alone, 3 both
+EMOTIONS = dict(zip("ADFHNS", ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")))
+VOICE_ONLY = "1"  # first digit of a row's number; 2: the face alone, 3: both
 AUDIO_NAMES = {"1040_ITH_SAD_XX": "1040_ITH_SAD_X"}  # a vote's name -> its file's, as released
 
 
 def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
-    """The voice-only votes as six shares.
+    """Read the votes on the voice alone as six shares.
 
-    Extra columns are the actors' demographics, the sentence, and the emotion the actor intended,
-    which is not what listeners perceive. The splits are those of `splits.csv` (ActorID, split)
-    where it lies in `root`, else a draw over the actors from `split_seed`.
+    Further columns are the actors' demographics, the sentence, and the emotion that the actor
+    intended, which is not what listeners perceive. The splits come from `splits.csv` (ActorID,
+    split) if `root` has it, else they are drawn over the actors with `split_seed`.
 
     Raises:
         CorpusError: a file or a column is missing, or an actor has no split.
@@ -53,7 +46,6 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
             "speaker": votes["fileName"].str.split("_").str[0],
             "language": "en",
             "n_raters": votes["numResponses"].astype("Int64"),
-            "duration_s": float("nan"),
         }
     )
     shares = votes[list(EMOTIONS)].div(votes["numResponses"], axis=0).rename(columns=EMOTIONS)

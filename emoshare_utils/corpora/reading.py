@@ -1,5 +1,6 @@
-"""Label files -> tables."""
+"""Read label files, and draw splits where a corpus gives none."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,23 @@ import pandas as pd
 from emoshare_utils.corpora.clip_table import SPLITS, CorpusError
 
 
+def listed(values: Iterable, most: int = 5) -> str:
+    """The first few values and how many more there are, for messages."""
+    values = [str(value) for value in values]
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(values[:most]) + more
+
+
 def read_table(file: Path, columns: list[str], layout: str, **options) -> pd.DataFrame:
-    """A label file, CSV or .parquet.
+    """Read a label file, CSV or .parquet.
 
     Args:
-        columns: what it must have; the first names the row and is never blank.
-        layout: what the corpus folder should hold, for messages.
+        columns: those it must have; the first names the clip and is never blank.
+        layout: what the corpus folder must hold, for messages.
         options: for `pandas.read_csv`.
 
     Raises:
-        CorpusError: it is not there, is no table, lacks a column, or a row has no name.
+        CorpusError: the file is not there, is not a table or lacks a column, or a name is blank.
     """
     if not file.is_file():
         raise CorpusError(f"{file} is not there: the corpus folder must hold {layout}")
@@ -36,17 +44,17 @@ def read_table(file: Path, columns: list[str], layout: str, **options) -> pd.Dat
 
 
 def require_columns(table: pd.DataFrame, columns: list[str], file: Path) -> None:
-    """CorpusError, naming the file and the columns, unless `table` has all of `columns`."""
+    """Raise CorpusError, which names the file and the columns, if one of `columns` is missing."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise CorpusError(
-            f"{file} has no column {_listed(missing)}: expected {_listed(columns)}, "
-            f"found {_listed(list(table.columns))}"
+            f"{file} has no column {listed(missing)}: expected {listed(columns)}, "
+            f"found {listed(table.columns)}"
         )
 
 
 def numeric_shares(table: pd.DataFrame, emotions: list[str], file: Path) -> pd.DataFrame:
-    """The share columns as numbers, "?" and blanks as null; CorpusError on anything else."""
+    """The share columns as numbers, "?" and blanks as null; CorpusError for anything else."""
     shares = table[emotions].replace({"?": None, "": None})
     numbers = shares.apply(pd.to_numeric, errors="coerce").astype(float)
     unreadable = (numbers.isna() & shares.notna()).any()
@@ -60,7 +68,7 @@ def numeric_shares(table: pd.DataFrame, emotions: list[str], file: Path) -> pd.D
 def speaker_splits(
     speakers: pd.Series, seed: int, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
 ) -> pd.Series:
-    """A split a clip such that no speaker is in two: a seeded draw over the speakers."""
+    """Draw a split for each speaker, and give it to the speaker's clips (fractions of speakers)."""
     names = np.sort(speakers.unique())
     if len(names) < len(SPLITS):
         raise CorpusError(
@@ -73,10 +81,3 @@ def speaker_splits(
     chosen.update(dict.fromkeys(order[:n_devel], "devel"))
     chosen.update(dict.fromkeys(order[n_devel : n_devel + n_test], "test"))
     return speakers.map(chosen)
-
-
-def _listed(values: list, most: int = 5) -> str:
-    """The first few values and how many more there are."""
-    values = [str(value) for value in values]
-    more = f" and {len(values) - most} more" if len(values) > most else ""
-    return ", ".join(values[:most]) + more

@@ -1,10 +1,14 @@
-"""Anyone's corpus: a CSV or parquet file with a clip path and share columns."""
+"""Your own corpus: a CSV or parquet file with a column of paths and columns of shares."""
 
 from pathlib import Path
 
-import pandas as pd
-
-from emoshare_utils.corpora.clip_table import COLUMNS, Corpus, CorpusError, resolve_inside
+from emoshare_utils.corpora.clip_table import (
+    COLUMNS,
+    OPTIONAL,
+    Corpus,
+    CorpusError,
+    resolve_inside,
+)
 from emoshare_utils.corpora.reading import numeric_shares, read_table, speaker_splits
 
 NAME = "table"
@@ -15,16 +19,16 @@ AUDIO = "."
 def read(
     root: Path, labels: str = "clips.csv", shares: list[str] | None = None, split_seed: int = 0
 ) -> tuple[Corpus, Path]:
-    """The clips of `root / labels`.
+    """Read the clips of `root / labels`.
 
-    Columns: `path` (inside `root`), `split` (train, devel, test) or, without it, `speaker`
-    for splits drawn over the speakers; optional `clip_id` (default: the path without its
-    ending), `speaker`, `language`, `n_raters`; and the shares. Further columns are kept.
+    Its columns: `path` (inside `root`); `split` (train, devel, test) or else `speaker`, over which
+    splits are drawn; the shares; if you like `clip_id` (default: the path without its ending),
+    `language` and `n_raters`. Further columns are kept.
 
     Args:
         labels: the table's name in `root`, ending in .csv or .parquet.
-        shares: the share columns; None or empty: every other numeric column.
-        split_seed: the draw of speakers, where there is no `split`.
+        shares: the share columns; None or empty for every other numeric column.
+        split_seed: of the draw of splits, where there is no `split`.
 
     Raises:
         CorpusError: the table or a column is missing, or a share is not a number.
@@ -35,7 +39,8 @@ def read(
         raise CorpusError(f"{source}: expected a table that ends in .csv or .parquet")
     text = dict.fromkeys(["path", "clip_id", "speaker", "language"], str)  # 007 stays 007
     table = read_table(source, ["path", *(shares or [])], LAYOUT, dtype=text)
-    emotions = list(shares or table.columns[_numeric(table) & ~table.columns.isin(COLUMNS)])
+    numeric = table.select_dtypes("number").columns.difference(COLUMNS, sort=False)
+    emotions = list(shares or numeric)
     if not emotions:
         raise CorpusError(f"{source} has no share column: name them with shares")
 
@@ -43,10 +48,7 @@ def read(
     clips["path"] = [_relative(path, root) for path in table["path"].astype(str)]
     if "clip_id" not in table:
         clips["clip_id"] = clips["path"].map(lambda path: str(Path(path).with_suffix("")))
-    for column in ("clip_id", "speaker", "language"):
-        clips[column] = clips[column].astype("string")
-    clips["n_raters"] = clips["n_raters"].astype("Int64")
-    clips["duration_s"] = float("nan")
+    clips = clips.assign(duration_s=float("nan")).astype({"clip_id": "string", **OPTIONAL})
     if "split" not in table:
         if clips["speaker"].isna().any():
             raise CorpusError(
@@ -65,8 +67,3 @@ def _relative(path: str, root: Path) -> str:
     if file.is_absolute():
         file = file.parent.resolve() / file.name
     return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
-
-
-def _numeric(table: pd.DataFrame) -> list[bool]:
-    types = pd.api.types
-    return [types.is_numeric_dtype(of) and not types.is_bool_dtype(of) for of in table.dtypes]

@@ -1,43 +1,43 @@
-"""How well a perfect model could do: the rho that the number of listeners allows.
+"""The ceiling: the rho that a perfect model can reach with so few listeners per clip.
 
-A share is the vote of a few listeners and changes with the panel. A model can know the *expected
-share* p, that of endlessly many listeners, not which of them came: the ceiling is Spearman's rho
-between p and the share y. Simulated listeners have a known p and an exact ceiling; for people it
-is estimated from the shares and the number of listeners behind each.
+A share is the vote of a few listeners; another panel would give another share. A model can know
+the *expected share* p, which infinitely many listeners would give, but not who listened. The
+ceiling is Spearman's rho between p and the share y. It is exact for simulated listeners, whose p
+is known; for people it is estimated from the shares and the number of listeners behind each.
 """
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from emoshare_utils.corpora import simulated
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus
 from emoshare_utils.results.metrics import spearman
 
 EXACT, ESTIMATED = "exact", "estimated"
-_GRID = (np.arange(200) + 0.5) / 200  # the expected shares that are told apart
-_STEPS = 100  # of the fit; many more would gather the expected shares in a few spikes
+_GRID = (np.arange(200) + 0.5) / 200  # the values that an expected share can take
+_EM_STEPS = 100  # many more would gather the expected shares in a few narrow peaks
 _DRAWS = 20  # of every clip's expected share
-_ROUNDED = 0.006  # shares with two decimals are still votes
+_ROUNDING = 0.006  # shares with two decimals are still votes
 
 
 def ceilings(corpus: Corpus) -> pd.DataFrame:
-    """The ceiling of every emotion, overall and in each split that has shares.
+    """The ceiling per emotion, over all clips and in each split that has shares.
 
     Returns:
-        emotion, split ("all" for the whole corpus), kind ("exact" for simulated listeners, and
-        "estimated" where the number of listeners is known), ceiling. No row where neither is.
+        emotion, split ("all" for all clips), kind, ceiling. The kind is "exact" for simulated
+        listeners with columns expected_<emotion>, and "estimated" where the number of listeners
+        is known. There is no row where neither is.
     """
-    rows = []
-    splits = ["all", *SPLITS]
-    if corpus.simulated:
-        for split in splits:
-            exact = simulated.ceiling(corpus, None if split == "all" else split)
-            rows += [(emotion, split, EXACT, rho) for emotion, rho in exact.items()]
+    rows, splits, clips = [], ["all", *SPLITS], corpus.clips
+    known_shares = [emotion for emotion in corpus.emotions if f"expected_{emotion}" in clips]
+    for split in splits if corpus.simulated else ():
+        here = clips if split == "all" else corpus.split(split)
+        for emotion in known_shares:
+            rho = spearman(here[f"expected_{emotion}"], here[emotion])
+            rows.append((emotion, split, EXACT, rho))
     for emotion in corpus.emotions:
-        rated = corpus.clips.dropna(subset=[emotion, "n_raters"])
-        shares = rated[emotion].to_numpy(float)
-        n_raters = rated["n_raters"].to_numpy(int)
+        rated = clips.dropna(subset=[emotion, "n_raters"])
+        shares, n_raters = rated[emotion].to_numpy(float), rated["n_raters"].to_numpy(int)
         if not len(rated) or not are_votes(shares, n_raters):
             continue
         expected = draw_expected(shares, n_raters)
@@ -50,7 +50,7 @@ def ceilings(corpus: Corpus) -> pd.DataFrame:
 
 
 def known(table: pd.DataFrame, split: str = "devel") -> tuple[pd.Series, str]:
-    """The surest ceilings of a split in what `ceilings` returned.
+    """The best known ceilings of a split in the table of `ceilings`: exact before estimated.
 
     Returns:
         The ceiling of each emotion (empty if there is none), and the kind: "exact", "estimated",
@@ -66,18 +66,20 @@ def known(table: pd.DataFrame, split: str = "devel") -> tuple[pd.Series, str]:
 def are_votes(shares: np.ndarray, n_raters: np.ndarray) -> bool:
     """Whether every share is a number of votes out of n_raters, up to rounding; both (n,)."""
     votes = np.round(shares * n_raters)
-    return bool((n_raters > 0).all() and (np.abs(votes / n_raters - shares) < _ROUNDED).all())
+    return bool((n_raters > 0).all() and (np.abs(votes / n_raters - shares) < _ROUNDING).all())
 
 
 def draw_expected(shares: np.ndarray, n_raters: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Expected shares that could have led to the shares seen, (draws, n).
+    """Draw expected shares that could have given the shares of n clips, (draws, n).
 
     Votes are taken as binomial, k_i ~ Binomial(n_i, p_i), with p_i from a distribution over
-    [0, 1] of any shape, fitted to all clips together by expectation-maximisation. Each p_i is
-    then drawn given the clip's own votes. Listeners who differ from each other vary less than a
-    binomial says, so that a ceiling from these draws is slightly too low: by .004 for the simulated
-    listeners. With ten listeners to a clip or more it is within about .03 where votes are binomial,
-    with three within .06: so few leave the shape open.
+    [0, 1] of any shape, which expectation-maximisation fits to all clips together. Each p_i is
+    then drawn from its posterior, given the clip's own votes.
+
+    Votes of listeners who differ from each other vary less than binomial ones, which makes a
+    ceiling from these draws slightly too low: by .004 for the simulated listeners. Where votes are
+    binomial, it is within about .03 with ten listeners or more per clip, and within .06 with three,
+    who say little about the shape of the distribution.
 
     Args:
         shares, n_raters: (n,).
@@ -87,13 +89,13 @@ def draw_expected(shares: np.ndarray, n_raters: np.ndarray, seed: int = 0) -> np
     cases, case, count = np.unique(votes, axis=0, return_inverse=True, return_counts=True)
     likelihood = stats.binom.pmf(cases[:, :1], cases[:, 1:], _GRID)  # (cases, grid)
     prior = np.full(len(_GRID), 1 / len(_GRID))
-    for _ in range(_STEPS):
+    for _ in range(_EM_STEPS):
         posterior = likelihood * prior
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = count @ posterior / count.sum()
     rng = np.random.default_rng(seed)
     drawn = np.empty((_DRAWS, len(shares)))
-    for number, chances in enumerate(posterior):
+    for number, probabilities in enumerate(posterior):
         clips = np.flatnonzero(case == number)
-        drawn[:, clips] = rng.choice(_GRID, (_DRAWS, len(clips)), p=chances)
+        drawn[:, clips] = rng.choice(_GRID, (_DRAWS, len(clips)), p=probabilities)
     return drawn

@@ -1,6 +1,9 @@
 """Each corpus in its own layout on disk, and what its adapter makes of it."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,8 @@ import pytest
 import soundfile
 
 from emoshare_utils import corpora
-from emoshare_utils.corpora import compare23
-from emoshare_utils.corpora.clip_table import COLUMNS, CorpusError
+from emoshare_utils.corpora import audio, compare23
+from emoshare_utils.corpora.clip_table import COLUMNS, Corpus, CorpusError
 
 SAMPLE = Path(__file__).resolve().parents[2] / "shared" / "data" / "crema-d"
 CHALLENGE = [
@@ -37,10 +40,102 @@ def write_audio(sound):
 
 
 def test_an_unknown_corpus_or_folder_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match="'crema'.*simulated, compare23, crema_d, table"):
+    with pytest.raises(CorpusError, match="corpus = 'crema': did you mean 'crema_d'"):
         corpora.load("crema", tmp_path)
+    with pytest.raises(CorpusError, match="'msp'.*simulated, compare23, crema_d, table"):
+        corpora.load("msp", tmp_path)
     with pytest.raises(CorpusError, match=r"nowhere' is not a folder: give the one that.*AudioWAV"):
         corpora.load("crema_d", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("simulated", "n_clip", "did you mean 'n_clips'.* It takes n_clips, speakers, seed, n_lis"),
+        ("table", "speakers", "'speakers'.* It takes labels, shares, split_seed"),
+        ("compare23", "seed", "corpus 'compare23' has no option 'seed': it takes none"),
+    ],
+)
+def test_an_unknown_option_is_refused_with_those_there_are(tmp_path, name, option, message):
+    with pytest.raises(CorpusError, match=message):
+        corpora.load(name, tmp_path, **{option: 24})
+    assert not list(tmp_path.iterdir())
+
+
+# A corpus that the package does not have
+
+
+class Notes:
+    """A corpus in a file of its own layout, with two shares and nothing known of the speakers."""
+
+    LAYOUT = "notes.txt and the recordings it names"
+    AUDIO = "recordings"
+
+    def read(self, root: Path, suffix: str = ".wav") -> tuple[Corpus, Path]:
+        rows = [line.split() for line in (root / "notes.txt").read_text().splitlines()]
+        clips = pd.DataFrame(rows, columns=["mood", "clip_id", "split", "Joy", "Awe"])
+        clips["path"] = "recordings/" + clips["clip_id"] + suffix
+        clips = clips.astype({"Joy": float, "Awe": float})
+        return Corpus("notes", root, ("Joy", "Awe"), clips), root / "notes.txt"
+
+
+@pytest.fixture
+def notes(tmp_path, write_audio, monkeypatch) -> Path:
+    monkeypatch.setattr(corpora.CORPORA, "entries", dict(corpora.CORPORA.entries))
+    corpora.CORPORA.register("notes", Notes())
+    (tmp_path / "notes.txt").write_text("calm a train 0 .5\ncalm b devel .1 1\nwild c test .5 .5\n")
+    write_audio(*(tmp_path / "recordings" / f"{clip}.wav" for clip in "abc"))
+    return tmp_path
+
+
+def test_a_corpus_registered_from_outside_is_read_and_completed(notes):
+    corpus, dropped = corpora.load("notes", notes)
+    assert dropped.empty
+    assert list(corpus.clips.columns) == [*COLUMNS, "mood", "Joy", "Awe"]
+    assert corpus.clips[["speaker", "language", "n_raters", "duration_s"]].isna().all(axis=None)
+    np.testing.assert_array_equal(corpus.shares("devel"), [[0.1, 1]])
+    checked, rejected = audio.check(corpus)
+    assert rejected.empty and (checked.clips["duration_s"] == 0.05).all()
+
+
+def test_a_corpus_registered_from_outside_is_checked_as_any_other(notes):
+    with pytest.raises(CorpusError, match="'notes' has no option 'sufix': did you mean 'suffix'"):
+        corpora.load("notes", notes, sufix=".flac")
+    with pytest.raises(CorpusError, match="label without audio, 3 found: a, b, c"):
+        corpora.load("notes", notes, suffix=".flac")
+    with pytest.raises(CorpusError, match=r"the one that holds notes\.txt and the recordings"):
+        corpora.load("notes", notes / "elsewhere")
+    (notes / "notes.txt").write_text("calm a train 0 1.5\ncalm b devel .1 1\nwild c test .5 .5\n")
+    with pytest.raises(
+        CorpusError, match=r"notes\.txt: shares outside \[0, 1\] in Awe, 1 clips: a"
+    ):
+        corpora.load("notes", notes)
+
+
+def test_a_corpus_may_come_from_a_file_named_in_the_environment(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import pandas as pd\n"
+        "from emoshare_utils.corpora import CORPORA\n"
+        "from emoshare_utils.corpora.clip_table import Corpus\n"
+        "class Mine:\n"
+        "    LAYOUT, AUDIO, MAKES_ITSELF = 'nothing', 'wav', True\n"
+        "    def read(root, **options):\n"
+        "        (root / 'wav').mkdir(parents=True)\n"
+        "        for clip in 'ab': (root / 'wav' / f'{clip}.wav').touch()\n"
+        "        clips = {'clip_id': ['a', 'b'], 'path': ['wav/a.wav', 'wav/b.wav'],\n"
+        "                 'split': ['train', 'devel'], 'Joy': [0.0, options['joy']]}\n"
+        "        return Corpus('mine', root, ('Joy',), pd.DataFrame(clips)), root\n"
+        "CORPORA.register('mine', Mine)\n"
+    )
+    script = (
+        "from pathlib import Path; from emoshare_utils import corpora\n"
+        f"corpus, _ = corpora.load('mine', Path({str(tmp_path / 'made')!r}), joy=0.25)\n"
+        "print(corpus.clips['Joy'].tolist())\n"
+    )
+    environment = os.environ | {"EMOSHARE_EXTENSIONS": str(tmp_path / "mine.py")}
+    command = [sys.executable, "-c", script]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[0.0, 0.25]\n"
 
 
 # The challenge's layout: data/wav/*.wav and data/lab/{train,devel,test}.csv
@@ -272,7 +367,7 @@ def test_crema_d_reads_the_real_sample():
     assert corpus.clips[["age", "sex", "race", "ethnicity"]].notna().all(axis=None)
 
 
-# Anyone's table
+# Your own table
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoshare_utils.corpora.clip_table import Corpus, CorpusError, resolve_inside
+from emoshare_utils.corpora.clip_table import COLUMNS, Corpus, CorpusError, resolve_inside
 from emoshare_utils.corpora.reading import (
     numeric_shares,
     read_table,
@@ -80,6 +80,27 @@ def test_paths_inside_are_kept_also_where_the_corpus_folder_is_a_link(tmp_path):
     inside = tmp_path / "corpus" / "x.wav"
     assert resolve_inside(tmp_path / "link", "x.wav") == inside
     assert resolve_inside(tmp_path / "corpus", "alias.wav") == inside
+
+
+# Columns
+
+
+def test_columns_that_a_corpus_does_not_know_are_null_and_come_in_order(table, check):
+    clips = table(6)
+    clips.insert(0, "age", 30)
+    corpus, _ = check(clips.drop(columns=["speaker", "language", "n_raters", "duration_s"]))
+    assert list(corpus.clips.columns) == [*COLUMNS, "age", "Anger", "Joy"]
+    assert corpus.clips[["speaker", "language", "n_raters", "duration_s"]].isna().all(axis=None)
+    types = corpus.clips.dtypes.astype(str)
+    assert types[["speaker", "n_raters", "duration_s"]].tolist() == ["string", "Int64", "float64"]
+    pd.testing.assert_frame_equal(corpus.clips[["clip_id", "Joy"]], clips[["clip_id", "Joy"]])
+
+
+@pytest.mark.parametrize("column", ["clip_id", "path", "split", "Joy"])
+def test_columns_that_every_corpus_has_are_needed(table, check, column):
+    clips = table(6)
+    with pytest.raises(CorpusError, match=rf"labels\.csv has no column {column}: expected clip_id"):
+        check(clips.drop(columns=column), audio=set(clips["path"]))
 
 
 # Label files

@@ -1,5 +1,7 @@
 import dataclasses
 import hashlib
+import inspect
+import shutil
 import subprocess
 import sys
 import time
@@ -7,18 +9,30 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from scipy.stats import spearmanr
 
+from emoshare_utils import corpora
 from emoshare_utils.corpora import simulated
-from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
-from emoshare_utils.corpora.espeak import Espeak, SpeechError, Utterance
+from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS, Corpus
+from emoshare_utils.corpora.simulation.espeak import (
+    SAMPLE_RATE_HZ,
+    Espeak,
+    SpeechError,
+    Utterance,
+)
+from emoshare_utils.corpora.simulation.listeners import rate
+from emoshare_utils.corpora.simulation.model import APPRAISALS, Model
+from emoshare_utils.corpora.simulation.voices import equalise, perform, plan
 
 SMALL = {"n_clips": 30, "seed": 3, "speakers": 10}
 
 
+def build(root, **options) -> Corpus:
+    return simulated.read(root, **options)[0]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return simulated.build(tmp_path_factory.mktemp("simulated"), **SMALL)
+    return build(tmp_path_factory.mktemp("simulated"), **SMALL)
 
 
 def digests(folder):
@@ -58,7 +72,7 @@ def test_the_table_has_the_columns_of_a_corpus(corpus):
 
 
 def test_full_size_has_forty_voices_in_eight_languages_split_60_20_20():
-    clips = simulated._plan(1200, 0, 40, simulated.Model())
+    clips = plan(1200, 0, 40, Model())
     assert clips.groupby("split").size().to_dict() == {"train": 720, "devel": 240, "test": 240}
     assert clips.groupby("split")["speaker"].nunique().to_dict() == {
         "train": 24,
@@ -72,7 +86,7 @@ def test_full_size_has_forty_voices_in_eight_languages_split_60_20_20():
 
 @pytest.mark.parametrize("speakers", [6, 10, 25, 100])
 def test_speakers_are_disjoint_and_two_or_more_in_each_split(speakers):
-    clips = simulated._plan(speakers, 0, speakers, simulated.Model())
+    clips = plan(speakers, 0, speakers, Model())
     assert (clips.groupby("split")["speaker"].nunique() >= 2).all()
     assert clips["speaker"].nunique() == speakers
 
@@ -81,14 +95,14 @@ def test_speakers_are_disjoint_and_two_or_more_in_each_split(speakers):
     ("wrong", "message"),
     [
         ({"speakers": 5}, "speakers = 5: expected 6 or more"),
-        ({"n_clips": 9}, "n_clips = 9 is less than one clip for each of 10 speakers"),
+        ({"n_clips": 9}, "n_clips = 9: expected 10 or more, one for each speaker"),
         ({"n_listeners": 3}, "n_listeners = 3: expected 18 or more"),
         ({"seed": -1}, "seed = -1: expected 0 or more"),
     ],
 )
 def test_arguments_out_of_range_are_named(tmp_path, wrong, message):
     with pytest.raises(ValueError, match=message):
-        simulated.build(tmp_path, **SMALL | wrong)
+        build(tmp_path, **SMALL | wrong)
 
 
 # The audio
@@ -105,47 +119,46 @@ def test_every_clip_is_16_bit_mono_of_1_to_8_seconds_and_not_clipped(corpus):
 
 
 def test_a_clip_too_long_or_too_short_is_respoken_with_other_phrases(corpus, tmp_path):
-    model = simulated.Model(phrases=(0.5, 0, 0, 0, 0, 0.5), duration_s=(2.2, 7.0))
-    again = simulated.build(tmp_path, **SMALL | {"n_clips": 10}, model=model)
+    model = Model(phrases=(0.5, 0, 0, 0, 0, 0.5), duration_s=(2.2, 7.0))
+    again = build(tmp_path, **SMALL | {"n_clips": 10}, model=model)
     assert again.clips["duration_s"].between(2.2, 7).all()
-    impossible = simulated.Model(duration_s=(2.0, 2.001))
+    impossible = Model(duration_s=(2.0, 2.001))
     with pytest.raises(ValueError, match="sim_00000: no number of phrases lasts"):
-        simulated.build(tmp_path, **SMALL, model=impossible)
+        build(tmp_path, **SMALL, model=impossible)
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_order(corpus):
-    model = simulated.Model()
-    clips = simulated._plan(SMALL["n_clips"], SMALL["seed"], SMALL["speakers"], model)
+    model = Model()
+    clips = plan(SMALL["n_clips"], SMALL["seed"], SMALL["speakers"], model)
     with Espeak() as espeak:
         for clip in list(clips.itertuples())[::-3]:
-            rng = simulated._rng(SMALL["seed"], simulated._NOISE, clip.Index)
-            again = simulated._perform(clip, espeak, rng, model)
-            made, _ = soundfile.read(corpus.path(clip.path), dtype="int16")
+            again = perform(clip, SMALL["seed"], espeak, model)
+            made, _ = soundfile.read(corpus.path(f"wav/{clip.clip_id}.wav"), dtype="int16")
             np.testing.assert_array_equal(again, made)
 
 
 def test_another_seed_gives_other_voices_and_shares(corpus):
-    ours, other = (simulated._plan(30, seed, 10, simulated.Model()) for seed in (3, 4))
+    ours, other = (plan(30, seed, 10, Model()) for seed in (3, 4))
     assert not np.isclose(ours["pitch"], other["pitch"]).any()
     assert not np.isclose(ours["valence"], other["valence"]).any()
 
 
 def test_arousal_makes_the_same_voice_and_text_louder_and_faster():
-    base = simulated.Model()
-    clip = simulated._plan(10, 0, 10, base).iloc[0]
+    base = Model()
+    clip = plan(10, 0, 10, base).iloc[0]
     spoken = []
     for arousal in (-1, 1):
         cues = {name: cue.base + arousal * cue.effect[1] for name, cue in base.cues.items()}
         row = next(clip.to_frame().T.assign(**cues).itertuples())
         with Espeak() as espeak:
-            spoken.append(simulated._perform(row, espeak, np.random.default_rng(0), base))
+            spoken.append(perform(row, 0, espeak, base))
     calm, aroused = (speech / 32768 for speech in spoken)
     assert level_db(aroused) > level_db(calm) + 6
     assert len(aroused) < 0.8 * len(calm)
 
 
 def test_the_equaliser_has_the_gain_of_s3():
-    t = np.arange(22_050) / simulated.SAMPLE_RATE_HZ
+    t = np.arange(22_050) / SAMPLE_RATE_HZ
     for f, settings, gain_db in [
         (2000, (3, 0, 0), 6),
         (500, (3, 0, 0), 0),
@@ -154,7 +167,7 @@ def test_the_equaliser_has_the_gain_of_s3():
         (300, (0, 0, 4), 2),
     ]:
         tone = np.sin(2 * np.pi * f * t)
-        shaped = simulated._equalise(tone, *settings)
+        shaped = equalise(tone, *settings)
         assert level_db(shaped[2000:-2000]) - level_db(tone[2000:-2000]) == pytest.approx(
             gain_db, abs=0.1
         )
@@ -163,10 +176,27 @@ def test_the_equaliser_has_the_gain_of_s3():
 # Building again
 
 
+def test_load_gives_the_same_corpus_whose_defaults_are_the_demos(corpus):
+    loaded, dropped = corpora.load("simulated", corpus.root, **SMALL)
+    assert dropped.empty
+    assert loaded.clips.equals(corpus.clips)
+    options = inspect.signature(simulated.read).parameters
+    defaults = {"n_clips": 1200, "speakers": 40, "seed": 0}
+    assert {name: options[name].default for name in defaults} == defaults
+
+
+def test_what_a_killed_run_left_is_removed(corpus, tmp_path):
+    shutil.copytree(corpus.root, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "wav" / ".sim_00007.wav.0123456789ab.tmp").write_bytes(b"RIFF")
+    (tmp_path / "wav" / "sim_00007.wav").unlink()
+    build(tmp_path, **SMALL)
+    assert digests(tmp_path / "wav") == digests(corpus.root / "wav")
+
+
 def test_a_second_build_speaks_nothing(corpus, monkeypatch):
     before = digests(corpus.root / "wav")
     monkeypatch.setattr(simulated, "Espeak", None)
-    again = simulated.build(corpus.root, **SMALL)
+    again = build(corpus.root, **SMALL)
     assert again.clips.equals(corpus.clips)
     assert digests(corpus.root / "wav") == before
 
@@ -182,30 +212,29 @@ def test_an_interrupted_build_resumes_and_ends_the_same(corpus, tmp_path, monkey
 
     monkeypatch.setattr(Espeak, "speak", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        simulated.build(tmp_path, **SMALL)
-    assert not (tmp_path / "manifest.json").exists()
-    resumed = simulated.build(tmp_path, **SMALL)
+        build(tmp_path, **SMALL)
+    resumed = build(tmp_path, **SMALL)
     assert count[0] < 20 + 20  # the clips already there were kept
     assert digests(tmp_path / "wav") == digests(corpus.root / "wav")
     assert resumed.clips.equals(corpus.clips)
 
 
 def test_other_arguments_or_a_damaged_file_never_leave_stale_audio(corpus, tmp_path):
-    simulated.build(tmp_path, **SMALL | {"n_clips": 12, "seed": 8})
-    simulated.build(tmp_path, **SMALL)
+    build(tmp_path, **SMALL | {"n_clips": 12, "seed": 8})
+    build(tmp_path, **SMALL)
     assert digests(tmp_path / "wav") == digests(corpus.root / "wav")
     wav = tmp_path / "wav" / "sim_00004.wav"
     wav.write_bytes(wav.read_bytes()[:-1000])
-    simulated.build(tmp_path, **SMALL)
+    build(tmp_path, **SMALL)
     assert digests(tmp_path / "wav") == digests(corpus.root / "wav")
-    smaller = simulated.build(tmp_path, **SMALL | {"n_clips": 12})
+    smaller = build(tmp_path, **SMALL | {"n_clips": 12})
     assert len(list((tmp_path / "wav").iterdir())) == len(smaller.clips) == 12
 
 
 def test_only_its_own_files_are_removed(tmp_path):
     (tmp_path / "wav").mkdir()
     (tmp_path / "wav" / "mine.wav").write_bytes(b"mine")
-    simulated.build(tmp_path, n_clips=6, speakers=6)
+    build(tmp_path, n_clips=6, speakers=6)
     assert (tmp_path / "wav" / "mine.wav").read_bytes() == b"mine"
 
 
@@ -223,9 +252,9 @@ def test_a_share_is_a_fraction_of_the_panel(corpus):
 @pytest.fixture(scope="module")
 def rated():
     """The full corpus's plan and ratings, unspoken."""
-    model = simulated.Model()
-    clips = simulated._plan(1200, 0, 40, model)
-    return clips, simulated._rate(clips, 0, 200, model)
+    model = Model()
+    clips = plan(1200, 0, 40, model)
+    return clips, rate(clips, 0, 200, model)
 
 
 def test_most_shares_are_near_zero_and_some_are_large(rated):
@@ -239,7 +268,7 @@ def test_most_shares_are_near_zero_and_some_are_large(rated):
 def test_the_expected_share_is_the_mean_of_fresh_panels(rated):
     clips, _ = rated
     one = clips.iloc[[0] * 2000].reset_index(drop=True)  # one clip before 2,000 panels
-    ratings = simulated._rate(one, 0, 200, simulated.Model())
+    ratings = rate(one, 0, 200, Model())
     for emotion in PAPER_EMOTIONS:
         assert ratings[emotion].mean() == pytest.approx(
             ratings[f"expected_{emotion}"].iloc[0], abs=0.012
@@ -248,10 +277,10 @@ def test_the_expected_share_is_the_mean_of_fresh_panels(rated):
 
 def test_a_clip_at_the_centre_of_an_emotion_gets_its_largest_share(rated):
     clips, _ = rated
-    model = simulated.Model()
+    model = Model()
     for emotion, profile in model.profiles.items():
-        centred = clips.head(1).assign(**dict(zip(simulated.APPRAISALS, profile.centre)))
-        ratings = simulated._rate(centred, 0, 200, model)
+        centred = clips.head(1).assign(**dict(zip(APPRAISALS, profile.centre)))
+        ratings = rate(centred, 0, 200, model)
         expected = ratings[[f"expected_{name}" for name in model.profiles]].iloc[0]
         assert expected.idxmax() == f"expected_{emotion}"
         assert expected.max() > 0.7
@@ -259,40 +288,13 @@ def test_a_clip_at_the_centre_of_an_emotion_gets_its_largest_share(rated):
 
 def test_listeners_are_less_certain_in_a_language_they_do_not_know(rated):
     clips, _ = rated
-    anger = simulated.Model().profiles["Anger"].centre
-    centred = clips.head(1).assign(**dict(zip(simulated.APPRAISALS, anger)))
+    anger = Model().profiles["Anger"].centre
+    centred = clips.head(1).assign(**dict(zip(APPRAISALS, anger)))
     all_know, none_knows = (
-        simulated._rate(centred, 0, 200, simulated.Model(known=u, unknown=u))["expected_Anger"][0]
-        for u in (0.3, 0.5)
+        rate(centred, 0, 200, Model(known=u, unknown=u))["expected_Anger"][0] for u in (0.3, 0.5)
     )
-    mixed = simulated._rate(centred, 0, 200, simulated.Model())["expected_Anger"][0]
+    mixed = rate(centred, 0, 200, Model())["expected_Anger"][0]
     assert none_knows < mixed < all_know
-
-
-def test_ceilings_are_spearman_and_leave_room(rated, corpus):
-    ceilings = simulated.ceiling(corpus, "train")
-    train = corpus.split("train")
-    assert list(ceilings.index) == list(corpus.emotions)
-    for emotion, rho in ceilings.items():
-        assert rho == pytest.approx(spearmanr(train[emotion], train[f"expected_{emotion}"])[0])
-
-    clips, ratings = rated
-    full = corpus.with_clips(clips.join(ratings))
-    for split in (None, "train", "devel", "test"):
-        assert simulated.ceiling(full, split).between(0.7, 0.95).all()
-        assert 0.75 < simulated.ceiling(full, split).mean() < 0.92
-
-
-def test_a_constant_share_has_no_ceiling(corpus):
-    flat = corpus.with_clips(corpus.clips.assign(Anger=0.0))
-    assert simulated.ceiling(flat).isna().to_dict() == {
-        emotion: emotion == "Anger" for emotion in corpus.emotions
-    }
-
-
-def test_other_corpora_have_no_known_ceiling(corpus):
-    with pytest.raises(ValueError, match="only for the simulated corpus"):
-        simulated.ceiling(corpus.with_clips(corpus.clips.drop(columns="expected_Sadness")))
 
 
 # eSpeak NG
@@ -350,7 +352,7 @@ def test_a_helper_that_ended_is_an_error_that_names_the_text():
 def test_a_child_that_crashes_is_reported_and_reaped():
     script = (
         "import os, signal\n"
-        "from emoshare_utils.corpora import espeak\n"
+        "from emoshare_utils.corpora.simulation import espeak\n"
         "espeak._say = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)\n"
         "print(espeak._speak_in_child(None, {}))\n"
         "try:\n    os.waitpid(-1, 0)\n"

@@ -5,19 +5,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
-from emoshare_utils.corpora import simulated
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.corpora.simulation.listeners import rate
+from emoshare_utils.corpora.simulation.model import Model
+from emoshare_utils.corpora.simulation.voices import plan
 from emoshare_utils.results import ceilings
 from emoshare_utils.results.metrics import spearman
 
 
 @pytest.fixture(scope="module")
 def rated() -> Corpus:
-    """The embedded corpus's plan and ratings, unspoken."""
-    model = simulated.Model()
-    clips = simulated._plan(1200, 0, 40, model)
-    clips = clips.join(simulated._rate(clips, 0, 200, model))
+    """The simulated corpus's plan and ratings, unspoken."""
+    model = Model()
+    clips = plan(1200, 0, 40, model)
+    clips = clips.join(rate(clips, 0, 200, model))
     return Corpus("simulated", Path(), tuple(model.profiles), clips, "simulated listeners")
 
 
@@ -35,8 +38,22 @@ def test_the_estimate_is_near_the_exact_ceiling_of_simulated_listeners(rated):
     assert errors.abs().max() < 0.03 and -0.015 < errors.mean() < 0.005
     devel = by_kind(table, "devel")
     assert abs((devel["estimated"] - devel["exact"]).mean()) < 0.03
-    exact = simulated.ceiling(rated, "devel")
-    np.testing.assert_allclose(devel["exact"], exact[devel.index])
+    here = rated.split("devel")
+    for emotion, rho in devel["exact"].items():
+        assert rho == pytest.approx(spearmanr(here[emotion], here[f"expected_{emotion}"])[0])
+
+
+def test_exact_ceilings_leave_room(rated):
+    table = ceilings.ceilings(rated)
+    exact = table[table["kind"] == "exact"]
+    assert exact["ceiling"].between(0.7, 0.95).all()
+    assert exact.groupby("split")["ceiling"].mean().between(0.75, 0.92).all()
+
+
+def test_a_constant_share_or_an_unknown_expected_one_has_no_exact_ceiling(rated):
+    clips = rated.clips.assign(Anger=0.0).drop(columns="expected_Sadness")
+    exact = ceilings.ceilings(rated.with_clips(clips)).query("kind == 'exact'")
+    assert set(exact["emotion"]) == set(rated.emotions) - {"Anger", "Sadness"}
 
 
 @pytest.mark.parametrize(("raters", "error"), [(3, 0.06), (10, 0.03), (40, 0.01)])

@@ -1,9 +1,8 @@
-"""Text to speech with eSpeak NG, the same bytes for the same utterance whatever was said before.
+"""Text to speech with eSpeak NG: the same bytes for the same utterance, whatever was said before.
 
 The library carries state from one utterance to the next, so each one is spoken in a child forked
 from a process that has initialised the library and spoken nothing. That process is this file run
-as a script: it has one thread and imports neither torch nor numpy, so forking it is safe from any
-notebook or test.
+as a script: it has one thread and imports neither torch nor numpy, so that forking it is safe.
 """
 
 import contextlib
@@ -23,11 +22,10 @@ LIMITS = {
     "rate_wpm": (80, 450),
     "pitch": (0, 99),
     "pitch_range": (0, 99),
-    "volume": (0, 200),
     "word_gap_10ms": (0, 100),
 }
 # The library's own numbers for the above, in the same order (espeak_PARAMETER in speak_lib.h).
-_PARAMETERS = {"rate_wpm": 1, "pitch": 3, "pitch_range": 4, "volume": 2, "word_gap_10ms": 7}
+_PARAMETERS = {"rate_wpm": 1, "pitch": 3, "pitch_range": 4, "word_gap_10ms": 7}
 _SYNCHRONOUS = 2  # samples to a callback, none to a sound card, no thread of its own
 _DONT_EXIT = 0x8000  # an error code where the library would end the process
 _UTF8 = 1
@@ -44,9 +42,9 @@ class Utterance:
     """What to say and how.
 
     `voice` is an eSpeak NG language with an optional variant, such as "de" or "de+f2". `rate_wpm`
-    is in words a minute; `pitch` and `pitch_range` run from 0 to 99 with 50 as the voice's own;
-    `volume` is in per cent; `word_gap_10ms` is the extra pause between words in steps of 10 ms
-    at the default rate. ValueError for a number outside `LIMITS` or an empty text.
+    is in words per minute; `pitch` and `pitch_range` run from 0 to 99 with 50 as the voice's own;
+    `word_gap_10ms` is the extra pause between words in steps of 10 ms at the default rate.
+    ValueError for a number outside `LIMITS` or an empty text.
     """
 
     text: str
@@ -54,7 +52,6 @@ class Utterance:
     rate_wpm: int = 175
     pitch: int = 50
     pitch_range: int = 50
-    volume: int = 100
     word_gap_10ms: int = 0
 
     def __post_init__(self) -> None:
@@ -123,16 +120,9 @@ def _load() -> ctypes.CDLL:
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
-    library.espeak_Synth.argtypes = [
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_uint,
-        ctypes.c_int,
-        ctypes.c_uint,
-        ctypes.c_uint,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-    ]
+    unsigned, pointer = ctypes.c_uint, ctypes.c_void_p
+    text = [ctypes.c_char_p, ctypes.c_size_t]
+    library.espeak_Synth.argtypes = [*text, unsigned, ctypes.c_int, *2 * [unsigned], *2 * [pointer]]
     rate = library.espeak_Initialize(_SYNCHRONOUS, 0, _DATA.encode(), _DONT_EXIT)
     if rate != SAMPLE_RATE_HZ:
         raise SystemExit(f"espeak_Initialize gave {rate} with {data}, not {SAMPLE_RATE_HZ}")
