@@ -1,123 +1,137 @@
-"""What an encoder is pretrained on."""
+"""The audio that an encoder is pretrained on, and the batches of an update."""
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.signal import resample_poly
 
-from emoshare_utils.corpora import audio
+from emoshare_utils.corpora.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.small_network import HOP
 from emoshare_utils.features.speech_encoder import normalised
-from emoshare_utils.pretraining.plan import ROUND, Plan
+from emoshare_utils.files import checksum
+from emoshare_utils.pretraining.plan import LENGTH_MULTIPLE, Plan
 from emoshare_utils.progress import track
 
 INT16 = 32_768
+MIN_FRAMES = LENGTH_MULTIPLE + 4  # 0.4 s; a shorter clip leaves no choice of a crop
 
 
 @dataclass(frozen=True)
 class Audio:
-    """What an encoder is pretrained on.
+    """Clips, and HuBERT's labels of their frames.
 
     Attributes:
-        clips: each (n,) int16 at 16 kHz.
-        sources: one row a source: its name, languages, clips, speakers, hours, and the speeds
-            that each clip was played at.
+        clips: each (n,) int16 at 16 kHz, all in memory: 115 MB per hour.
+        sources: one row per corpus: source, languages, clips, speakers, hours, speeds.
+        labels: (L, G) integers for each clip, of G clusterings; None: there are none.
+
+    Raises:
+        ValueError: the labels are not one for each frame of each clip.
     """
 
     clips: Sequence[np.ndarray]
     sources: pd.DataFrame
+    labels: Sequence[np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        expected = [n_frames(len(clip)) for clip in self.clips]
+        if self.labels is not None and [len(clip) for clip in self.labels] != expected:
+            raise ValueError(
+                "labels: expected one for each frame of each clip: make them with "
+                "label_by_acoustics or label_by_layer from the same audio"
+            )
 
     @property
     def hours(self) -> float:
-        """All speeds together."""
-        return sum(map(len, self.clips)) / audio.SAMPLE_RATE / 3600
+        """Of all clips at all speeds."""
+        return sum(map(len, self.clips)) / SAMPLE_RATE / 3600
+
+    def labelled(self, labels: Sequence[np.ndarray] | None) -> "Audio":
+        """The same clips with these labels, (L, G) each."""
+        return replace(self, labels=labels)
 
     def samples(self, clip: int) -> np.ndarray:
-        """One clip, (n,) float32, with zero mean and unit variance, as encoders get it."""
+        """One clip, (n,) float32, with zero mean and unit variance, as encoders take it."""
         return normalised(torch.from_numpy(self.clips[clip].astype(np.float32) / INT16)).numpy()
 
 
 def listen(
     corpora: Mapping[str, Corpus], speeds: Mapping[str, Sequence[float]] | None = None
 ) -> Audio:
-    """The train splits of the corpora, by the name of each, without their shares.
-
-    Clips under 20 frames are left out.
+    """Read the train splits of these corpora, by name; their shares are not used.
 
     Args:
-        speeds: of a corpus, 1 where it is not named; each clip is played at each of them. Faster
-            is also higher: another voice.
+        speeds: corpus -> the speeds to play each of its clips at, 1 where it is not named. A
+            faster clip is also higher, as another voice.
 
     Raises:
-        ValueError: nothing is left, or a speed is not above 0.
+        ValueError: no clip lasts 0.4 s (those that do not are left out), or a speed is not above 0.
     """
     clips, sources = [], []
     for name, corpus in corpora.items():
         table = corpus.split("train")
-        played = (speeds or {}).get(name, [1.0])
-        if not min(played, default=0) > 0:
-            raise ValueError(f"speeds of {name} = {list(played)}: expected some above 0, as 0.9")
+        at_speeds = (speeds or {}).get(name, [1.0])
+        if not min(at_speeds, default=0) > 0:
+            raise ValueError(f"speeds of {name} = {list(at_speeds)}: expected some above 0, as 0.9")
         paths = track([corpus.root / path for path in table["path"]], name)
-        heard = [_as_int16(audio.read_audio(path)) for path in paths]
-        for speed in played:
-            clips += [_at_speed(samples, speed) for samples in heard]
+        read = [as_int16(read_audio(path)) for path in paths]
+        for speed in at_speeds:
+            clips += [change_speed(samples, speed) for samples in read]
         sources.append(
             {
                 "source": name,
                 "languages": " ".join(sorted(table["language"].dropna().unique())),
-                "clips": len(heard),
+                "clips": len(read),
                 "speakers": table["speaker"].nunique(),
-                "hours": sum(map(len, heard)) / audio.SAMPLE_RATE / 3600,
-                "speeds": " ".join(f"{speed:g}" for speed in played),
+                "hours": sum(map(len, read)) / SAMPLE_RATE / 3600,
+                "speeds": " ".join(f"{speed:g}" for speed in at_speeds),
             }
         )
-    clips = [clip for clip in clips if n_frames(len(clip)) >= ROUND + 4]
+    clips = [clip for clip in clips if n_frames(len(clip)) >= MIN_FRAMES]
     if not clips:
         raise ValueError("no clip of the train splits lasts 20 frames (0.4 s)")
     return Audio(clips, pd.DataFrame(sources))
 
 
-def _at_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+    """The samples (n,) int16 played at `speed`, (n / speed,) int16; pitch follows."""
     ratio = Fraction(speed).limit_denominator(50)
     if ratio == 1:
         return samples
     scaled = samples.astype(np.float32) / INT16
-    return _as_int16(resample_poly(scaled, ratio.denominator, ratio.numerator))
+    return as_int16(resample_poly(scaled, ratio.denominator, ratio.numerator))
 
 
-def _as_int16(samples: np.ndarray) -> np.ndarray:
+def as_int16(samples: np.ndarray) -> np.ndarray:
+    """Samples in [-1, 1] as 16-bit integers."""
     return np.round(samples.clip(-1, 1) * (INT16 - 1)).astype(np.int16)
 
 
 def n_frames(n_samples: int) -> int:
     """Frames of an n-sample clip: floor((n - 400) / 320) + 1."""
-    return (n_samples - audio.MIN_SAMPLES) // HOP + 1
+    return (n_samples - MIN_SAMPLES) // HOP + 1
 
 
-def checksum(arrays: Sequence[np.ndarray]) -> int:
-    """What tells these clips or labels from others: their CRC-32."""
-    value = 0
-    for array in arrays:
-        value = zlib.crc32(np.ascontiguousarray(array), value)
-    return value
+def crc32(*parts: bytes | np.ndarray) -> int:
+    """The checksum of the parts as checkpoints and labels store it: a number."""
+    return int(checksum(*parts), 16)
 
 
-def draw_batches(heard: Audio, plan: Plan) -> Iterator[list[int]]:
-    """Clips of about one length, `plan.seconds` together, epoch after epoch without end."""
-    lengths = np.array([len(clip) for clip in heard.clips])
-    enough = plan.seconds * audio.SAMPLE_RATE
-    for epoch in range(2**31):
+def draw_batches(audio: Audio, plan: Plan) -> Iterator[list[int]]:
+    """Clips of similar length, `plan.seconds` in all, epoch after epoch without end."""
+    lengths = np.array([len(clip) for clip in audio.clips])
+    for epoch in count():
         rng = np.random.default_rng([plan.seed, epoch])
         batches, batch = [], []
         for clip in np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths))):
             batch.append(int(clip))
-            if len(batch) * lengths[batch].min() >= enough:
+            if len(batch) * lengths[batch].min() >= plan.seconds * SAMPLE_RATE:
                 batches.append(batch)
                 batch = []
         if batch:
@@ -126,23 +140,22 @@ def draw_batches(heard: Audio, plan: Plan) -> Iterator[list[int]]:
             yield batches[number]
 
 
-def cut(
-    heard: Audio, labels: Sequence[np.ndarray] | None, clips: list[int], plan: Plan, number: int
+def crop(
+    audio: Audio, clips: list[int], plan: Plan, update: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A piece of each clip, as long as the shortest and at most `plan.seconds`.
+    """A random crop of each clip, as long as the shortest clip and at most `plan.seconds`.
 
     Returns:
-        Samples (N, n), labels (N, L, G).
+        Samples (N, n), labels (N, L, G); None without labels.
     """
-    frames = [n_frames(len(heard.clips[clip])) for clip in clips]
-    longest = max(ROUND, n_frames(round(plan.seconds * audio.SAMPLE_RATE)))
-    length = min(*frames, longest) // ROUND * ROUND
-    rng = np.random.default_rng([plan.seed, number, 1])
-    first = [int(rng.integers(0, count - length + 1)) for count in frames]
-    n = audio.MIN_SAMPLES + HOP * (length - 1)
-    pieces = [heard.samples(clip)[HOP * at : HOP * at + n] for clip, at in zip(clips, first)]
-    samples = np.stack(pieces)
-    if labels is None:
-        return samples, None
-    own = [labels[clip][at : at + length] for clip, at in zip(clips, first)]
-    return samples, np.stack(own).astype(np.int64)
+    frames = [n_frames(len(audio.clips[clip])) for clip in clips]
+    longest = max(LENGTH_MULTIPLE, n_frames(round(plan.seconds * SAMPLE_RATE)))
+    length = min(*frames, longest) // LENGTH_MULTIPLE * LENGTH_MULTIPLE
+    rng = np.random.default_rng([plan.seed, update, 1])
+    first = [int(rng.integers(0, total - length + 1)) for total in frames]
+    n = MIN_SAMPLES + HOP * (length - 1)
+    samples = [audio.samples(clip)[HOP * at : HOP * at + n] for clip, at in zip(clips, first)]
+    if audio.labels is None:
+        return np.stack(samples), None
+    labels = [audio.labels[clip][at : at + length] for clip, at in zip(clips, first)]
+    return np.stack(samples), np.stack(labels).astype(np.int64)

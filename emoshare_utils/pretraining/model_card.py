@@ -1,15 +1,18 @@
-"""The model card of an encoder pretrained here: what it heard, what it was asked, its limits."""
+"""The model card of a pretrained encoder: its data, objective, training and limits."""
 
 import json
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
+import torch
 from safetensors.torch import load_file
 
 from emoshare_utils.corpora.audio import MIN_SAMPLES
+from emoshare_utils.device import choose_device
 from emoshare_utils.pretraining.audio import Audio
 from emoshare_utils.pretraining.plan import Plan
+from emoshare_utils.pretraining.pretrain import IN_USE
 from emoshare_utils.pretraining.targets import VIEWS
 
 LICENCES = {
@@ -18,73 +21,65 @@ LICENCES = {
     "simulated": "speech of the eSpeak NG synthesiser, made by this package; no person spoke",
 }
 OBJECTIVES = {
-    "hubert": "HuBERT: prediction of cluster labels, of hidden frames and of seen ones alike, "
-    "first those of MFCC, pitch and level over time ({views} views, {first} clusters each), then "
-    "also those of layer {layer} of the encoder that this gave ({second} clusters; the layer by a "
-    "linear probe of train clips' shares), whose training went on from its weights",
+    "hubert": "HuBERT: prediction of cluster labels at masked and unmasked frames; first the "
+    "clusters of MFCC, pitch and level over time ({views} views, {first} clusters each), then "
+    "also those of layer {layer} of the resulting encoder ({second} clusters; the layer by a "
+    "linear probe of train clips' shares), whose training continued from its weights",
     "wav2vec2": "wav2vec2.0: contrastive loss over quantised features, and diversity loss",
 }
 
 
 def model_card(
-    name: str,
-    folder: Path,
-    heard: Audio,
-    plan: Plan,
-    history: pd.DataFrame,
-    where: str,
-    **targets: int,
+    folder: Path, audio: Audio, plan: Plan, history: pd.DataFrame, device: str, **targets: int
 ) -> str:
     """The card of the encoder in `folder`.
 
     Args:
-        name: as "hubert-mini".
+        plan: with the number of updates of all iterations.
         history: as `pretrain` returned it, with a column `iteration`, from 1.
-        where: the computing that took the time, as "on one core".
-        targets: HuBERT's `first` and `second` number of clusters, and the `layer` between.
+        device: as `pretrain` took it.
+        targets: of HuBERT: `first` and `second`, the number of clusters, and the `layer` chosen.
     """
     config = json.loads((folder / "config.json").read_text())
+    objective, spans_frame = config["model_type"], config["conv_kernel"][0] >= MIN_SAMPLES
     weights = load_file(folder / "model.safetensors").values()
-    sources = heard.sources.assign(hours=heard.sources["hours"].round(2))
-    last, objective = history.iloc[-1], config["model_type"]
-    made = history.groupby("iteration")["update"].max()
-    parts = " + ".join(f"{updates:,}" for updates in made)
+    sources = audio.sources.assign(hours=audio.sources["hours"].round(2))
     corpora = sources["source"].unique()
+    updates = history.groupby("iteration")["update"].max()
+    parts = " + ".join(f"{number:,}" for number in updates)
+    iterations = f" ({parts}, each with its own rise and fall of the learning rate)"
     template = files("emoshare_utils.pretraining").joinpath("model_card.md").read_text("utf-8")
     return template.format(
-        name=name,
+        name=f"{objective}-mini",
         licence="mit" if set(corpora) <= set(LICENCES) else "other",
-        objective=objective,
         languages=", ".join(sorted(set(" ".join(sources["languages"]).split()))),
-        told=OBJECTIVES[objective].format(views=len(VIEWS), **targets),
-        parameters=sum(weight.numel() for weight in weights) / 1e6,
-        convolutions=len(config["conv_dim"]),
-        kernel=config["conv_kernel"][0],
-        layers=config["num_hidden_layers"],
-        width=config["hidden_size"],
+        objective=objective,
+        described=OBJECTIVES[objective].format(views=len(VIEWS), **targets),
         choice=", but the layer was chosen by shares" if objective == "hubert" else "",
-        start="a bank of filters at first" if config["conv_kernel"][0] >= MIN_SAMPLES else "random",
-        updates=made.sum(),
-        iterations=f" ({parts}, the rate of each rising and falling anew)" if len(made) > 1 else "",
-        hidden=plan.hidden,
-        span=plan.span,
-        dropout=plan.dropout,
-        seconds=plan.seconds,
-        rate=plan.learning_rate,
-        seed=plan.seed,
+        parameters=sum(weight.numel() for weight in weights) / 1e6,
+        config=config,
+        start="initialised as a filter bank" if spans_frame else "initialised at random",
+        updates=updates.sum(),
+        iterations=iterations if len(updates) > 1 else "",
+        plan=plan,
         hours=history["seconds"].sum() / 3600,
-        where=where,
-        loss=last["loss"],
-        accuracy=last["accuracy"],
-        use=last["use"],
-        what="clusters" if objective == "hubert" else "codebook entries",
+        where=_where(device),
+        last=history.iloc[-1],
+        in_use=IN_USE[objective],
         sources=markdown_table(sources),
-        total=heard.hours,
+        total=audio.hours,
         licences="; ".join(LICENCES.get(corpus, f"{corpus}: see there") for corpus in corpora),
     )
 
 
+def _where(device: str) -> str:
+    threads = torch.get_num_threads()
+    if choose_device(device).type == "cuda":
+        return "on the GPU"
+    return f"on {threads} thread{'s' * (threads > 1)} of the processor"
+
+
 def markdown_table(table: pd.DataFrame) -> str:
-    """The table's rows and columns as they are."""
+    """The table's rows and columns in Markdown, values as they are."""
     rows = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
