@@ -25,7 +25,11 @@ from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import atomic, slug
 from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.progress import track
-from emoshare_utils.training.predictions import PREDICTION_COLUMNS
+from emoshare_utils.training.predictions import (
+    PREDICTION_COLUMNS,
+    prediction_table,
+    read_finished,
+)
 
 VERSION = 1  # raise it when the same settings give other predictions
 ARCHITECTURE = 0
@@ -40,18 +44,18 @@ GRID = [
     )
 ]
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
-WORKERS = 8  # at most; each holds about 30 bytes a value: 1 GB for 31,745 clips of 1,024
+MOST_WORKERS = 8  # each holds about 30 bytes per value: 1 GB for 31,745 clips of 1,024
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A fitted baseline: one linear SVR an emotion under one feature set.
+    """A fitted baseline: one linear SVR per emotion under one feature set.
 
     Attributes:
-        predictions: clip by clip for devel and test, as DESIGN's predictions table; they are not
-            held to [0, 1].
+        predictions: clip by clip for devel and test, with PREDICTION_COLUMNS; they are not limited
+            to [0, 1].
         grid: encoder, emotion, scaler, loss, C, iterations, converged, devel_mae, chosen: one
-            row a fit, 20 an emotion.
+            row per fit, 20 per emotion.
         folder: where both are kept.
     """
 
@@ -69,52 +73,40 @@ def fit_baseline(
 ) -> Baseline:
     """Fit the SVR of every emotion of `corpus` on the clips' mean frames, or read what is finished.
 
-    Every setting of `GRID` is fitted on train, and the one whose mean absolute error on devel is
-    least predicts devel and test. The challenge fits that one again on train and devel before it
+    Every setting of `GRID` is fitted on train, and the one with the least mean absolute error on
+    devel predicts devel and test. The challenge fits that one again on train and devel before it
     predicts test; here devel only chooses, as it does for the networks.
 
     Args:
         models: the folder of models, as `train_system` takes it.
-        shuffle_shares: a control, as in `Training`: what is fitted and chosen sees shares permuted
-            over the clips.
-        workers: processes that fit at a time; None: one a core, `WORKERS` at most.
+        shuffle_shares: a control, as in `Training`.
+        workers: processes that fit at a time; None: one per core, `MOST_WORKERS` at most.
 
     Raises:
         StoreError: a clip's frames are not in `store`, or are those of other audio.
-        ValueError: the store has a row a layer, over which no mean is taken.
+        ValueError: the store has one row per layer, over which no mean is taken.
     """
     encoder = store.settings["encoder"]
     if split_layer(encoder)[1] == POOLED:
         raise ValueError(
-            f"{encoder!r} has a row a layer, not a frame a time: the baseline takes the mean over "
-            f"time, so name a layer, as {encoder.removesuffix(POOLED)}6"
+            f"{encoder!r} has one row per layer, not one frame per time: the baseline takes the "
+            f"mean over time, so name a layer, as {encoder.removesuffix(POOLED)}6"
         )
     store.require(corpus.clips)
     folder = models / slug(encoder) / "svr"
     about = _settings(corpus, shuffle_shares) | {"store": store.folder.name}
     finished = folder / "baseline.json"
-    if finished.is_file() and json.loads(finished.read_text()) == about:
-        return _read(folder)
-    finished.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    means = mean_frames(store, corpus.clips["clip_id"])
-    frames = {split: means[corpus.clips["split"] == split] for split in SPLITS}
-    shares = {split: corpus.shares(split) for split in ("train", "devel")}
-    if shuffle_shares:
-        order = np.random.default_rng(SEED)
-        shares = {split: order.permuted(values, axis=0) for split, values in shares.items()}
-    chosen, grid = _search(corpus.emotions, frames, shares, f"{encoder}, SVR", workers)
-    predictions = _predictions(corpus, frames, chosen)
-    system = {"encoder": encoder, "architecture": ARCHITECTURE, "seed": SEED}
-    with atomic(folder / "predictions.parquet") as file:
-        predictions.assign(**system)[PREDICTION_COLUMNS].to_parquet(file, index=False)
-    grid.insert(0, "encoder", encoder)
-    with atomic(folder / "grid.parquet") as file:
-        grid.to_parquet(file, index=False)
-    with atomic(finished) as file:
-        file.write((json.dumps(about, indent=2) + "\n").encode())
-    return _read(folder)
+    if not (finished.is_file() and json.loads(finished.read_text()) == about):
+        finished.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        predictions, grid = _fit(corpus, store, shuffle_shares, workers)
+        for name, table in {"predictions": predictions, "grid": grid}.items():
+            with atomic(folder / f"{name}.parquet") as file:
+                table.to_parquet(file, index=False)
+        with atomic(finished) as file:
+            file.write((json.dumps(about, indent=2) + "\n").encode())
+    tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "grid"))
+    return Baseline(*tables, folder)
 
 
 def collect_baselines(
@@ -129,18 +121,13 @@ def collect_baselines(
         stores: folder names of the feature stores that count; None: all.
     """
     settings = _settings(corpus, shuffle_shares)
-    tables = [
-        pd.read_parquet(file.parent / "predictions.parquet")
-        for file in sorted(models.glob("*/svr/baseline.json"))
-        if settings.items() <= (about := json.loads(file.read_text())).items()
-        and (stores is None or about["store"] in stores)
-    ]
+    tables = read_finished(models.glob("*/svr/baseline.json"), settings, stores)
     nothing = pd.DataFrame(columns=PREDICTION_COLUMNS)
     return pd.concat(tables, ignore_index=True) if tables else nothing
 
 
 def mean_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
-    """The mean over time of each clip's frames, (N, W) float32: one clip is read at a time."""
+    """The mean over time of each clip's frames, (N, W) float32; one clip is read at a time."""
     means = np.empty((len(clip_ids), store.width), np.float32)
     label = f"{store.settings['encoder']}, means over time"
     for row, clip in enumerate(track(clip_ids, label)):
@@ -149,10 +136,32 @@ def mean_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
 
 
 def linear_svr(scaler: str, loss: str, C: float) -> Pipeline:
-    """A setting of the grid, to be fitted: the scaler, then the SVR."""
+    """The scaler and SVR of one setting of the grid, not yet fitted."""
     # "auto" solves the squared loss directly where that is quicker, to the same optimum
     svr = LinearSVR(C=C, loss=loss, dual="auto", max_iter=MAX_ITER, random_state=SEED)
     return make_pipeline(SCALERS[scaler](), svr)
+
+
+def _fit(
+    corpus: Corpus, store: FeatureStore, shuffle_shares: bool, workers: int | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The predictions of the SVRs that are best on devel, and the table of all fits."""
+    encoder = store.settings["encoder"]
+    means = mean_frames(store, corpus.clips["clip_id"])
+    frames = {split: means[corpus.clips["split"] == split] for split in SPLITS}
+    shares = {split: corpus.shares(split) for split in ("train", "devel")}
+    if shuffle_shares:
+        order = np.random.default_rng(SEED)
+        shares = {split: order.permuted(values, axis=0) for split, values in shares.items()}
+    chosen, grid = _search(corpus.emotions, frames, shares, f"{encoder}, SVR", workers)
+    predicted = {
+        split: np.stack([svr.predict(frames[split]).astype(float) for svr in chosen], axis=1)
+        for split in ("devel", "test")
+        if len(frames[split])
+    }
+    predictions = prediction_table(corpus, predicted, encoder, ARCHITECTURE, SEED)
+    grid.insert(0, "encoder", encoder)
+    return predictions, grid
 
 
 def _search(
@@ -161,12 +170,12 @@ def _search(
     shares: dict[str, np.ndarray],
     label: str,
     workers: int | None,
-) -> tuple[dict[str, Pipeline], pd.DataFrame]:
+) -> tuple[list[Pipeline], pd.DataFrame]:
     """The pipeline of each emotion that is best on devel, and the table of all fits."""
     fits = list(product(range(len(emotions)), GRID))
-    # processes, since liblinear draws from one random state a process
-    parallel = Parallel(workers or min(joblib.cpu_count(), WORKERS), return_as="generator")
-    chosen, least, grid = {}, dict.fromkeys(emotions, np.inf), []
+    # processes, since liblinear draws from one random state per process
+    parallel = Parallel(workers or min(joblib.cpu_count(), MOST_WORKERS), return_as="generator")
+    best, grid = [(np.inf, 0, None)] * len(emotions), []  # devel_mae, row of the grid, pipeline
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the table says which did not
         fitted = parallel(
@@ -174,30 +183,14 @@ def _search(
             for column, setting in fits
         )
         steps = track(zip(fits, fitted), label, len(fits), "fits")
-        for (column, setting), pipeline in steps:
-            emotion, iterations = emotions[column], int(pipeline[-1].n_iter_)
+        for row, ((column, setting), pipeline) in enumerate(steps):
+            iterations = int(pipeline[-1].n_iter_)
             mae = np.abs(pipeline.predict(frames["devel"]) - shares["devel"][:, column]).mean()
-            if mae < least[emotion]:
-                chosen[emotion], least[emotion] = pipeline, mae
+            best[column] = min(best[column], (mae, row, pipeline))
             about = {"iterations": iterations, "converged": iterations < MAX_ITER}
-            grid.append({"emotion": emotion, **setting, **about, "devel_mae": mae})
-    table = pd.DataFrame(grid)
-    best = table.groupby("emotion")["devel_mae"].idxmin()
-    return chosen, table.assign(chosen=table.index.isin(best))
-
-
-def _predictions(
-    corpus: Corpus, frames: dict[str, np.ndarray], chosen: dict[str, Pipeline]
-) -> pd.DataFrame:
-    """Predictions for devel and test; the share is null where the test labels are masked."""
-    tables = []
-    for split, emotion in product(("devel", "test"), corpus.emotions):
-        if len(clips := corpus.split(split)):
-            about = {"emotion": emotion, "split": split, "clip_id": clips["clip_id"].to_numpy()}
-            prediction = chosen[emotion].predict(frames[split]).astype(float)
-            shares = {"share": clips[emotion].to_numpy(float), "prediction": prediction}
-            tables.append(pd.DataFrame(about | shares))
-    return pd.concat(tables, ignore_index=True)
+            grid.append({"emotion": emotions[column], **setting, **about, "devel_mae": mae})
+    _, rows, chosen = zip(*best)
+    return list(chosen), pd.DataFrame(grid).assign(chosen=[row in rows for row in range(len(grid))])
 
 
 def _settings(corpus: Corpus, shuffle_shares: bool) -> dict:
@@ -210,11 +203,3 @@ def _settings(corpus: Corpus, shuffle_shares: bool) -> dict:
         "version": VERSION,
         "scikit-learn": sklearn.__version__,
     }
-
-
-def _read(folder: Path) -> Baseline:
-    return Baseline(
-        predictions=pd.read_parquet(folder / "predictions.parquet"),
-        grid=pd.read_parquet(folder / "grid.parquet"),
-        folder=folder,
-    )

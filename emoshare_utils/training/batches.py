@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -87,24 +87,19 @@ class Loader:
 
         While one batch is used, the next one is read.
         """
+        whole = [clip_ids] if shifts is None else [clip_ids, shifts]
         with ThreadPoolExecutor(1, "loader", torch.set_num_threads, (1,)) as thread:
-            ready = None
-            for batch in batches:
-                of_batch = None if shifts is None else shifts[batch]
-                ahead = batch, thread.submit(self.micro_batches, clip_ids[batch], of_batch)
-                if ready:
-                    yield self._wait(*ready)
-                ready = ahead
-            if ready:
-                yield self._wait(*ready)
-
-    def _wait(
-        self, batch: np.ndarray, reading: Future[list[MicroBatch]]
-    ) -> tuple[np.ndarray, list[MicroBatch]]:
-        start = time.perf_counter()
-        micro_batches = reading.result()
-        self.waited_s += time.perf_counter() - start
-        return batch, micro_batches
+            reading = (
+                (batch, thread.submit(self.micro_batches, *(column[batch] for column in whole)))
+                for batch in batches
+            )
+            ahead = next(reading, None)
+            while ahead:
+                (batch, task), ahead = ahead, next(reading, None)
+                start = time.perf_counter()
+                micro_batches = task.result()
+                self.waited_s += time.perf_counter() - start
+                yield batch, micro_batches
 
 
 def is_large(network: Regressor, device: torch.device) -> bool:

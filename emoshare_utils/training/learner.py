@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from threading import Lock
+from concurrent.futures import Executor, Future
 
 import torch
 from torch import Tensor
@@ -11,13 +10,13 @@ from torch import Tensor
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.batches import MicroBatch
 from emoshare_utils.training.early_stopping import EarlyStopping
-from emoshare_utils.training.losses import Loss, gradient_of_predictions, mse
+from emoshare_utils.training.losses import Loss, derivative, mse
 from emoshare_utils.training.predictions import predict_batch
 
 KEPT = "weights/"  # in a checkpoint: the weights that are judged and kept
 LEARNING = "learning/"  # and those that learn, where others are kept
 GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
-Part = tuple[list[Tensor], float]  # of a batch: of its gradient, and of its squared errors' sum
+Part = tuple[list[Tensor], float]  # of a batch's gradient, and of its sum of squared errors
 
 
 class Learner:
@@ -47,27 +46,26 @@ class Learner:
         self,
         micro_batches: Sequence[MicroBatch],
         shares: Tensor,
-        of_predictions: Tensor | None = None,
+        slopes: Tensor | None = None,
     ) -> Part:
-        """The part of a batch's gradient that these micro-batches give.
+        """These micro-batches' part of the gradient of a batch; all parts sum to the whole.
 
         Args:
             shares: of the whole batch, (N,).
-            of_predictions: the derivative of the loss by each prediction of the batch, (N,); None
-                for the mean squared error.
+            slopes: the derivative of the loss by each prediction of the batch, (N,); None for the
+                mean squared error.
         """
-        total, squared_error = None, 0.0
+        part = None
         for rows, features, lengths in micro_batches:
             predictions = self.network.regress(features, lengths)
             errors = (predictions - shares[rows].to(features.device)).square().sum()
-            if of_predictions is None:
+            if slopes is None:
                 gradients = torch.autograd.grad(errors / len(shares), self.parameters)
             else:
-                weights = of_predictions[rows].to(features.device)
-                gradients = torch.autograd.grad(predictions, self.parameters, weights)
-            total = _add(total, gradients) if total else list(gradients)
-            squared_error += float(errors.detach())
-        return total, squared_error
+                slope = slopes[rows].to(features.device)
+                gradients = torch.autograd.grad(predictions, self.parameters, slope)
+            part = _plus(part, (list(gradients), float(errors.detach())))
+        return part
 
     def update(self, part: Part) -> None:
         """Take one step of the optimiser along a batch's gradient."""
@@ -125,79 +123,53 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
 
 
-def _add(one: list[Tensor], other: Sequence[Tensor]) -> list[Tensor]:
-    """`one`, to which `other` has been added."""
-    torch._foreach_add_(one, list(other))
-    return one
-
-
-class _Gradient:
-    """The gradient of a batch: the sum of its parts, in their order, whichever is ready first.
-
-    So the same run gives the same weights, and few parts are in memory at once.
-    """
-
-    def __init__(self, n_parts: int) -> None:
-        self.n_parts, self.added = n_parts, 0
-        self.early: dict[int, Part] = {}
-        self.total: Part | None = None
-        self.lock = Lock()
-
-    def add(self, place: int, part: Part) -> Part | None:
-        """Add a part; return the whole gradient once all are there."""
-        with self.lock:
-            self.early[place] = part
-            while self.added in self.early:
-                gradients, squared_error = self.early.pop(self.added)
-                if self.total:
-                    gradients = _add(self.total[0], gradients)
-                    squared_error += self.total[1]
-                self.total = gradients, squared_error
-                self.added += 1
-            return self.total if self.added == self.n_parts else None
-
-
 def step(
     pool: Executor,
     learners: Sequence[Learner],
     micro_batches: Sequence[MicroBatch],
     shares: Tensor,
 ) -> None:
-    """One optimiser step of every learner on one batch; shares (N, learners).
-
-    The gradients of the micro-batches sum to the gradient of the batch.
-    """
+    """One optimiser step of every learner on one batch; shares (N, learners)."""
     groups = [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
 
-    def add(learner: Learner, whole: _Gradient, place: int, *of_batch: Tensor | None) -> None:
-        total = whole.add(place, learner.gradients(groups[place], *of_batch))
-        if total:
-            learner.update(total)
+    def add(learner: Learner, before: Future | None, group: list, *of_one: Tensor) -> Part | None:
+        part = learner.gradients(group, *of_one)
+        # in their order, so that the same run gives the same weights
+        total = _plus(before.result(), part) if before else part
+        return learner.update(total) if group is groups[-1] else total
 
     tasks = []
-    by_predictions = _gradients_of_predictions(pool, learners, micro_batches, shares)
-    for learner, of_one, of_predictions in zip(learners, shares.T, by_predictions):
-        whole = _Gradient(len(groups))
-        for place in range(len(groups)):
-            tasks.append(pool.submit(add, learner, whole, place, of_one, of_predictions))
+    slopes = _slopes(pool, learners, micro_batches, shares)
+    for learner, *of_one in zip(learners, shares.T, slopes):
+        task = None
+        for group in groups:
+            task = pool.submit(add, learner, task, group, *of_one)
+        tasks.append(task)
     for task in tasks:
         task.result()
 
 
-def _gradients_of_predictions(
+def _plus(one: Part | None, other: Part) -> Part:
+    """The sum of two parts, in the memory of the first."""
+    if one is None:
+        return other
+    torch._foreach_add_(one[0], other[0])
+    return one[0], one[1] + other[1]
+
+
+def _slopes(
     pool: Executor,
     learners: Sequence[Learner],
     micro_batches: Sequence[MicroBatch],
     shares: Tensor,
 ) -> list[Tensor | None]:
-    """Of each learner's loss by its predictions for a batch, (N,); None where the loss is `mse`."""
+    """For each learner the derivative of its loss by its predictions, (N,); None for `mse`."""
     if all(learner.loss is mse for learner in learners):
         return [None] * len(learners)
-    networks = [learner.network for learner in learners]
-    predictions = predict_batch(pool, networks, micro_batches)
-    gradients = []
+    predictions = predict_batch(pool, [each.network for each in learners], micro_batches)
+    slopes = []
     for learner, *of_one in zip(learners, predictions.T, shares.T):
-        loss, gradient = gradient_of_predictions(learner.loss, *of_one)
+        loss, slope = derivative(learner.loss, *of_one)
         learner.loss_sum += loss * len(shares)
-        gradients.append(gradient)
-    return gradients
+        slopes.append(slope)
+    return slopes

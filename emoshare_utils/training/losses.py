@@ -5,7 +5,7 @@ A loss is a function `loss(predictions (N,), shares (N,)) -> scalar` over a whol
 
 A batch is computed micro-batch by micro-batch, so that memory does not grow with it. The mean
 squared error is a sum over clips, and so is its gradient. Any other loss is differentiated by the
-whole batch's predictions first (`gradient_of_predictions`), and each micro-batch passes its part
+whole batch's predictions first (`derivative`), and each micro-batch passes its part
 of that on to the weights: the gradient is exact, and costs one more forward pass.
 """
 
@@ -36,9 +36,7 @@ def ccc(predictions: Tensor, shares: Tensor) -> Tensor:
 LOSSES = Registry("loss", {"mse": mse, "ccc": ccc})
 
 
-def gradient_of_predictions(
-    loss: Loss, predictions: Tensor, shares: Tensor
-) -> tuple[float, Tensor]:
+def derivative(loss: Loss, predictions: Tensor, shares: Tensor) -> tuple[float, Tensor]:
     """The loss of a batch, and its derivative by each prediction (N,)."""
     predictions = predictions.detach().requires_grad_()
     value = loss(predictions, shares)

@@ -27,7 +27,7 @@ def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
 
 
 def _train(task: dict, local: int) -> Path:
-    """Train one system, on a worker. `local`: the number of workers on this machine, if they are."""
+    """Train one system, on a worker. `local`: workers on this machine, or 0."""
     from distributed import get_worker
 
     require_folder(task["store"])
