@@ -1,6 +1,6 @@
 """Over a Dask cluster: the same store, byte for byte, also when a worker is killed."""
 
-import dataclasses
+import copy
 import os
 import signal
 import subprocess
@@ -87,7 +87,7 @@ def test_a_killed_workers_shard_is_made_by_another(corpus, tmp_path, straight, s
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
     shards = store.plan(corpus.clips)
     steps = fill_over_cluster(corpus, encoder, store, shards, address)
-    assert sum(clips for clips, _ in die_at_the_second_shard(steps)) == 12
+    assert sum(die_at_the_second_shard(steps)) == pytest.approx(corpus.clips["duration_s"].sum())
     assert workers[0].wait(10) == -signal.SIGKILL
     assert content(store.folder) == straight
     store.forget()
@@ -108,7 +108,8 @@ def test_a_training_workers_error_arrives_as_it_is(corpus, tmp_path, requests, s
 
 def test_a_worker_with_another_version_is_refused(corpus, tmp_path, scheduler):
     encoder = load_encoder(ENCODER)
-    other = dataclasses.replace(encoder, settings=encoder.settings | {"torch": "0.1"})
+    other = copy.copy(encoder)
+    other.settings = encoder.settings | {"torch": "0.1"}
     with pytest.raises(ClusterError, match=r"worker tcp.* other frames.*torch is .*, not 0\.1"):
         extract(corpus, other, tmp_path, scheduler[0])
 

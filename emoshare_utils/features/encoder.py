@@ -1,39 +1,82 @@
-"""What an encoder is: samples in, frames out, a clip at a time or many."""
+"""What an encoder is: samples in, frames out. Read this to add one.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+An encoder is a class with a width, settings, a frame count and `encode`, under a name in
+`ENCODERS`. In a file of your own:
+
+    from emoshare_utils.features.encoder import Encoder
+    from emoshare_utils.features.encoders import ENCODERS
+
+    class Peak(Encoder):
+        width = 1
+        settings = {"hop": 80, "version": 1}
+
+        def n_frames(self, n_samples):
+            return n_samples // 80
+
+        def encode(self, clips):
+            cut = [clip[: len(clip) // 80 * 80].reshape(-1, 80) for clip in clips]
+            return [abs(windows).max(axis=1, keepdims=True) for windows in cut]
+
+    ENCODERS.register("peak", Peak)
+
+Name the file in the environment variable EMOSHARE_EXTENSIONS, so that notebooks, command-line runs
+and Dask workers all import it; `encoder = "peak"` then works wherever "fbank" does.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+CPU = torch.device("cpu")
+
 
 class EncoderError(RuntimeError):
-    """An encoder that cannot be loaded, is none for speech, or has no such layer."""
+    """An encoder that cannot be loaded, does not read samples, or lacks the layer asked for."""
 
 
-@dataclass(frozen=True)
 class Encoder:
-    """What turns samples into frames.
+    """What turns the samples of a clip into frames.
 
     Attributes:
         name: as the user gave it, such as "fbank", "hubert-large", "hubert-large@6" or "org/model".
         width: W, the size of a frame.
-        settings: everything that changes the numbers; names the feature store.
+        settings: everything that changes the numbers, as JSON; it names the feature store. A class
+            says its own, to which "encoder", the name, is added.
         device: where it computes.
-        request: the arguments of `load_encoder` that make it anew in another process.
-        encode: the samples of N clips, each (n_i,) float32 at 16 kHz -> their frames, each
-            (L_i, W) float32. A clip's frames do not depend on the others.
+        request: the arguments of `load_encoder` that make the same encoder in another process.
+        n_layers: the last layer that "@" may ask for; None: it has no layers.
     """
 
-    name: str
     width: int
-    settings: dict
-    device: torch.device
+    settings: dict = {}
     request: dict
-    encode: Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+    n_layers: int | None = None
+
+    def __init__(
+        self,
+        name: str,
+        device: torch.device = CPU,
+        normalise: bool | None = None,
+        precision: str = "float32",
+    ) -> None:
+        """Keep the name and device; a subclass that uses the rest puts it into `settings`."""
+        self.name, self.device = name, device
+        self.settings = {"encoder": name, **self.settings}
+
+    def n_frames(self, n_samples: int) -> int:
+        """L, the number of frames of a clip of `n_samples`."""
+        raise NotImplementedError
+
+    def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The frames (L_i, W) float32 of each clip, samples (n_i,) float32 at 16 kHz.
+
+        A clip's frames do not depend on the other clips. Several threads may call this at once.
+        """
+        raise NotImplementedError
 
     def frames(self, samples: np.ndarray) -> np.ndarray:
-        """The frames (L, W) of one clip, samples (n,) float32 at 16 kHz."""
+        """The frames (L, W) of one clip, samples (n,)."""
         (frames,) = self.encode([samples])
         return frames
 

@@ -1,4 +1,4 @@
-"""Clip table x encoder -> feature store; an interrupted run goes on where it was."""
+"""Clip table x encoder -> feature store; an interrupted run resumes where it was."""
 
 import json
 import shutil
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.clip_table import Corpus
-from emoshare_utils.features.encoders import Encoder, n_frames
+from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.fill import fill
+from emoshare_utils.features.remote import fill_over_cluster
 from emoshare_utils.features.store import FeatureStore, Shard, StoreError
 from emoshare_utils.files import atomic, locked, remove_leftovers, size
-from emoshare_utils.names import POOLED
 from emoshare_utils.progress import track
 
 
@@ -21,7 +21,7 @@ def extract(
 ) -> FeatureStore:
     """Encode every clip of `corpus` that the store does not hold yet.
 
-    Stored frames are compared with their checksums first; a damaged shard is named and made anew.
+    Stored frames are compared with their checksums first; a damaged shard is named and made again.
 
     Args:
         features: the folder of stores; `features/stores.json` then says which one belongs to
@@ -31,7 +31,8 @@ def extract(
 
     Raises:
         CorpusError: a clip has changed or can no longer be read.
-        StoreError: another run is writing this store, or it cannot be written.
+        StoreError: the frames are not finite or would not fit on the disk.
+        FolderError: another run is writing this store, or it cannot be written.
         ClusterError: the scheduler or a worker cannot do it.
         KeyboardInterrupt: stopped by hand. Whatever is raised, finished shards are kept.
     """
@@ -41,12 +42,16 @@ def extract(
         remove_leftovers(folder)
         store = FeatureStore.create(*about)
         for name in store.verify():
-            print(f"{store.folder / name} is damaged and will be made anew", flush=True)
+            print(f"{store.folder / name} is damaged and will be made again", flush=True)
             store.discard(name)
         shards = store.plan(corpus.clips)
-        _refuse_full_disk(store, encoder.name, shards)
-        with closing(_steps(corpus, encoder, store, shards, scheduler)) as steps:
-            _run(steps, f"extracting {encoder.name}", shards, store)
+        _refuse_full_disk(store, encoder, shards)
+        if scheduler:
+            steps = fill_over_cluster(corpus, encoder, store, shards, scheduler)
+        else:
+            steps = fill(corpus, encoder, store, shards)
+        with closing(steps):
+            _run(steps, encoder.name, shards, store)
         store.forget()
         store.lengths(corpus.clips["clip_id"])  # StoreError if one is missing all the same
     _remember(features, encoder.name, store)
@@ -64,56 +69,39 @@ def open_store(features: Path, encoder: str) -> FeatureStore:
     return FeatureStore(features / stores[encoder])
 
 
-def _steps(
-    corpus: Corpus,
-    encoder: Encoder,
-    store: FeatureStore,
-    shards: list[Shard],
-    scheduler: str | None,
-) -> Iterator[tuple[int, float]]:
-    if not scheduler:
-        return fill(corpus, encoder, store, shards)
-    from emoshare_utils.features.remote import fill_over_cluster  # Dask is an extra
-
-    return fill_over_cluster(corpus, encoder, store, shards, scheduler)
+def stored(features: Path) -> dict[str, str]:
+    """The store of each encoder that has been extracted: encoder -> folder name."""
+    file = features / "stores.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
-def _run(
-    steps: Iterator[tuple[int, float]], label: str, shards: list[Shard], store: FeatureStore
-) -> None:
-    label += f", {sum(len(shard.clips) for shard in shards)} clips"
+def _run(steps: Iterator[float], encoder: str, shards: list[Shard], store: FeatureStore) -> None:
+    clips = sum(len(shard.clips) for shard in shards)
     audio_s = sum(shard.clips["duration_s"].sum() for shard in shards)
+    label = f"extracting {encoder}, {clips} clips"
     try:
-        for _ in track(steps, label, audio_s, "s of audio", amount=lambda step: step[1]):
+        for _ in track(steps, label, audio_s, "s of audio", amount=float):
             pass
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{label} was stopped by hand: finished shards are kept in {store.folder}, and the "
-            "same command goes on from there"
+            f"extracting {encoder} was stopped by hand: finished shards are kept in "
+            f"{store.folder}, and the same command resumes from there"
         ) from None
 
 
-def _refuse_full_disk(store: FeatureStore, encoder: str, shards: list[Shard]) -> None:
-    """StoreError now rather than after hours, if the frames to come cannot fit."""
-    if encoder.endswith(f"@{POOLED}"):
-        return  # a row a layer
+def _refuse_full_disk(store: FeatureStore, encoder: Encoder, shards: list[Shard]) -> None:
+    """Raise StoreError now rather than after hours, if the frames to come cannot fit."""
     needed = sum(
-        2 * store.width * n_frames(encoder, round(duration_s * SAMPLE_RATE))
+        2 * store.width * encoder.n_frames(round(duration_s * SAMPLE_RATE))
         for shard in shards
         for duration_s in shard.clips["duration_s"]
     )
     free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise StoreError(
-            f"{store.folder} needs {size(needed)} for frames from {encoder}, but {size(free)} are "
-            "free: make room, then run the same again"
+            f"{store.folder} needs {size(needed)} for frames from {encoder.name}, but "
+            f"{size(free)} are free: make room, then run the same again"
         )
-
-
-def stored(features: Path) -> dict[str, str]:
-    """The store of each encoder that has been extracted: encoder -> folder name."""
-    file = features / "stores.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _remember(features: Path, encoder: str, store: FeatureStore) -> None:

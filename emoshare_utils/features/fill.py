@@ -1,4 +1,4 @@
-"""Shards filled with frames: clips are read, encoded and written, all three at a time.
+"""Shards filled with frames: clips are read, encoded and written at the same time.
 
 While a batch is encoded, the next ones are decoded and the last shard is written.
 """
@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 
-from emoshare_utils.corpora.audio import AudioError, checksum, decode
+from emoshare_utils.corpora.audio import AudioError, decode
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.device import one_thread
-from emoshare_utils.features.encoders import Encoder
+from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.store import FeatureStore, Shard
+from emoshare_utils.files import checksum
 
 BATCH_S = {"cpu": 8.0, "cuda": 240.0}  # seconds of audio that are encoded together
 LAST_BATCHES = 8  # what is left of a shard makes at least so many, of `SHORTEST_S` or more
@@ -27,45 +27,63 @@ READERS = 8  # at most: decoding is quick beside encoding
 In, Out = TypeVar("In"), TypeVar("Out")
 
 
+class Batch(NamedTuple):
+    """Clips of one shard that are encoded together: rows of its table, then samples or frames."""
+
+    shard: Shard
+    rows: pd.DataFrame
+    arrays: list[np.ndarray]
+
+
 def fill(
     corpus: Corpus,
     encoder: Encoder,
     store: FeatureStore,
     shards: Iterable[Shard],
     workers: int | None = None,
-) -> Iterator[tuple[int, float]]:
-    """Make `shards` here; yields (clips, seconds of audio) after each batch.
+) -> Iterator[float]:
+    """Make `shards` here; yields the seconds of audio of each batch when it is encoded.
 
     Args:
-        workers: how many batches a CPU encodes at a time, each with one thread; None: one a
+        workers: how many batches a CPU encodes at a time, each with one thread; None: one per
             core. It does not change the frames.
     """
+
+    def read(batch: Batch) -> Batch:
+        pairs = zip(batch.rows["path"], batch.rows["audio_checksum"])
+        return batch._replace(arrays=[_samples(corpus, path, expected) for path, expected in pairs])
+
+    def encode(batch: Batch) -> Batch:
+        with np.errstate(over="ignore"):  # the store refuses what is not finite, and names the clip
+            frames = [frames.astype(np.float16) for frames in encoder.encode(batch.arrays)]
+        return batch._replace(arrays=frames)
+
     gpu = encoder.device.type != "cpu"
-    # two for a GPU: while one copies its frames back, it computes for the other
+    # two for a GPU: it computes for one while the other copies its frames back
     workers = 2 if gpu else workers or torch.get_num_threads()
     with ExitStack() as stack:
         stack.enter_context(one_thread())
         encoders = _pool(stack, workers)
         readers, writer = _pool(stack, READERS if gpu else 1), _pool(stack, 1)
         batches = (batch for shard in shards for batch in _batches(shard, encoder.device.type))
-        read = _ahead(readers, partial(_read, corpus), batches, 2 * READERS if gpu else 4)
+        ready = _ahead(readers, read, batches, 2 * READERS if gpu else 4)
         frames, writing = [], None
-        for shard, rows, encoded in _ahead(encoders, partial(_encode, encoder), read, 1 + workers):
+        for shard, rows, encoded in _ahead(encoders, encode, ready, 1 + workers):
             frames += encoded
             if len(frames) == len(shard.clips):
                 if writing:
                     writing.result()
                 writing = writer.submit(store.write_shard, shard.name, shard.clips, frames)
                 frames = []
-            yield len(rows), rows["duration_s"].sum()
+            yield rows["duration_s"].sum()
         if writing:
             writing.result()
 
 
-def _batches(shard: Shard, device: str) -> Iterator[tuple[Shard, pd.DataFrame]]:
-    """The clips of a shard, longest first, `BATCH_S` of audio at a time, one clip at least.
+def _batches(shard: Shard, device: str) -> Iterator[Batch]:
+    """The clips of a shard, longest first, `BATCH_S` of audio at a time, at least one clip.
 
-    On a GPU a clip counts as much as the batch's longest one, to which it is padded there. On a
+    On a GPU every clip of a batch counts as long as the longest, to which it is padded there. On a
     CPU the last batches are shorter, so that all cores finish together.
     """
     seconds = shard.clips["duration_s"].to_numpy()
@@ -77,16 +95,8 @@ def _batches(shard: Shard, device: str) -> Iterator[tuple[Shard, pd.DataFrame]]:
         else:
             used_s = seconds[start] * np.arange(1, 1 + len(used_s))
         end = start + max(1, int(np.searchsorted(used_s, budget_s, side="right")))
-        yield shard, shard.clips[start:end]
+        yield Batch(shard, shard.clips[start:end], [])
         start = end
-
-
-def _read(
-    corpus: Corpus, batch: tuple[Shard, pd.DataFrame]
-) -> tuple[Shard, pd.DataFrame, list[np.ndarray]]:
-    shard, rows = batch
-    pairs = zip(rows["path"], rows["audio_checksum"])
-    return shard, rows, [_samples(corpus, path, expected) for path, expected in pairs]
 
 
 def _samples(corpus: Corpus, path: str, expected: str) -> np.ndarray:
@@ -100,14 +110,6 @@ def _samples(corpus: Corpus, path: str, expected: str) -> np.ndarray:
             f"{corpus.path(path)} was usable when notebooks/01_data_preparation.ipynb checked it, "
             f"but now: {error}. Finished shards are kept; run that notebook again"
         ) from error
-
-
-def _encode(
-    encoder: Encoder, batch: tuple[Shard, pd.DataFrame, list[np.ndarray]]
-) -> tuple[Shard, pd.DataFrame, list[np.ndarray]]:
-    shard, rows, samples = batch
-    with np.errstate(over="ignore"):  # the store refuses what is not finite, and names the clip
-        return shard, rows, [frames.astype(np.float16) for frames in encoder.encode(samples)]
 
 
 def _pool(stack: ExitStack, workers: int) -> ThreadPoolExecutor:

@@ -1,9 +1,13 @@
-"""Encoders of wav2vec2, HuBERT and their kind, loaded from Hugging Face or a folder."""
+"""Encoders of wav2vec2, HuBERT and their kind, loaded from Hugging Face or a folder.
+
+Unless another layer or precision is asked for, frames are the `last_hidden_state`, in float32. Of
+most models an n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its longest
+one (section 2.1); how many it is follows from the convolutions in the model's configuration.
+"""
 
 import json
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -16,11 +20,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, HubertConfig, HubertModel
 
 from emoshare_utils.corpora import audio
-from emoshare_utils.features import acoustic
-from emoshare_utils.features.encoder import EncoderError
-from emoshare_utils.features.small_network import Size, start_as_filters
-from emoshare_utils.features.speech_encoder import normalised
-from emoshare_utils.names import POOLED, UNTRAINED
+from emoshare_utils.device import choose_precision, one_thread
+from emoshare_utils.features.encoder import CPU, Encoder, EncoderError
+from emoshare_utils.features.small_network import MiniConfig, start_as_filters
+from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
+from emoshare_utils.files import checksum
+from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.paths import home
 
 VERSION = 2  # raise it when the frames of a clip change
@@ -42,10 +47,115 @@ PAPER_ENCODERS = {
     "hubert-base": Pretrained("facebook/hubert-base-ls960", normalise=False),
     "hubert-large": Pretrained("facebook/hubert-large-ll60k", normalise=True),
 }
-MINI = (
-    Path(__file__).parents[1] / "pretraining" / "encoders"
-)  # pretrained by notebook 07, one folder each
 MINIS = ("hubert-mini", "wav2vec2-mini")
+MINI = Path(__file__).parents[1] / "pretraining" / "encoders"  # one folder each, by notebook 07
+
+
+class HuggingFaceEncoder(Encoder):
+    """A Hugging Face model that reads samples; arguments as `load_encoder`.
+
+    Raises:
+        EncoderError: the model cannot be loaded.
+        ValueError: an unknown precision.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: torch.device = CPU,
+        normalise: bool | None = None,
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(name, device)
+        model_name, self.layer = split_layer(name)
+        dtype = choose_precision(precision, device)
+        model, normalise, revision = self._load(model_name, normalise)
+        self.config, self.n_layers = model.config, model.config.num_hidden_layers
+        last = self.layer in (None, self.n_layers)
+        self.adapted = last and getattr(self.config, "add_adapter", False)
+        self.width = self.config.output_hidden_size if self.adapted else self.config.hidden_size
+        self.settings |= {
+            "revision": revision,
+            "layer": "last_hidden_state" if self.layer is None else self.layer,
+            "normalise": normalise,
+            "precision": str(dtype).removeprefix("torch."),
+            "version": [VERSION, audio.VERSION],
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+        model = model.to(device).eval().requires_grad_(False)
+        with one_thread():  # as the workers that use it: a CPU lays out weights for its threads
+            network = SpeechEncoder if supports(model) else ClipByClip
+            self.network = network(model, normalise, dtype)
+
+    def n_frames(self, n_samples: int) -> int:
+        """As many as the convolutions make of `n_samples`; "@pooled" has one per layer."""
+        if self.layer == POOLED:
+            return self.n_layers + 1
+        for kernel, stride in self._convolutions():
+            n_samples = (n_samples - kernel) // stride + 1
+        return n_samples
+
+    @torch.inference_mode()
+    def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        shortest = self._shortest()
+        for samples in clips:
+            if len(samples) < shortest:
+                raise ValueError(f"{len(samples)} samples: at least {shortest} are needed")
+        states = self.network([torch.from_numpy(samples) for samples in clips])
+        if self.layer == POOLED:
+            means = [torch.stack(_means(*state)) for state in states]
+            return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
+        last = self.layer is None
+        state, lengths = deque(states, 1).pop() if last else next(islice(states, self.layer, None))
+        return [clip.numpy() for clip in state.float().cpu().split(lengths)]
+
+    def _convolutions(self) -> list[tuple[int, int]]:
+        """Kernel and stride of each convolution that samples pass on the way to the layer."""
+        config = self.config
+        convolutions = list(zip(config.conv_kernel, config.conv_stride))
+        if self.adapted:  # a kernel of 3 over one frame of zeros at either end is as one of 1
+            convolutions += [(1, config.adapter_stride)] * config.num_adapter_layers
+        return convolutions
+
+    def _shortest(self) -> int:
+        """The samples behind one frame."""
+        field = 1
+        for kernel, stride in reversed(self._convolutions()):
+            field = (field - 1) * stride + kernel
+        return field
+
+    def _load(self, model_name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
+        """The model, whether to normalise, and what tells these weights from others."""
+        in_package = model_name in MINIS
+        folder = MINI / model_name if in_package else home() / Path(model_name).expanduser()
+        known = PAPER_ENCODERS.get(model_name)
+        source = str(folder) if folder.is_dir() else known.id if known else model_name
+        try:
+            with _no_bar() if folder.is_dir() else nullcontext():
+                model, commit = _read(source)
+            if normalise is None and known:
+                normalise = known.normalise
+            elif normalise is None:
+                normalise = bool(AutoFeatureExtractor.from_pretrained(source).do_normalize)
+        except Exception as error:  # of the network, the files, or what is in them
+            cause = " ".join(str(error).split())[:300].rstrip(".")
+            raise EncoderError(
+                f"encoder {model_name!r} ({source}) could not be loaded: {cause}. Without a "
+                "network, name a local folder that holds config.json, preprocessor_config.json "
+                "and model.safetensors, as in encoder = '/models/hubert-large-ll60k'"
+            ) from error
+        return model, normalise, commit or _revision(model)
+
+
+class UntrainedEncoder(HuggingFaceEncoder):
+    """The small encoders' network before its first update, the same at every load."""
+
+    def _load(self, model_name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = start_as_filters(HubertModel(HubertConfig(**MiniConfig().settings())))
+        return model, normalise is not False, "seed 0"
 
 
 class ClipByClip(nn.Module):
@@ -57,10 +167,8 @@ class ClipByClip(nn.Module):
         self.normalise = normalise
 
     def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, list[int]]]:
-        states = [self._states(clip) for clip in clips]
-        lengths = [len(clip[-1]) for clip in states]
-        for layer in zip(*states):
-            yield torch.cat(layer), lengths
+        for layer in zip(*(self._states(clip) for clip in clips)):
+            yield torch.cat(layer), [len(state) for state in layer]
 
     def _states(self, samples: Tensor) -> list[Tensor]:
         if self.normalise:
@@ -70,71 +178,27 @@ class ClipByClip(nn.Module):
         return [*(state[0] for state in out.hidden_states[:-1]), out.last_hidden_state[0]]
 
 
-def _encode(
-    network: nn.Module, layer: int | str | None
-) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    @torch.inference_mode()
-    def encode(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        for samples in clips:
-            if len(samples) < audio.MIN_SAMPLES:
-                raise ValueError(f"{len(samples)} samples: at least {audio.MIN_SAMPLES} are needed")
-        states = network([torch.from_numpy(samples) for samples in clips])
-        if layer == POOLED:
-            means = [torch.stack(_means(*state)) for state in states]
-            return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
-        last = layer is None
-        state, lengths = deque(states, 1).pop() if last else next(islice(states, layer, None))
-        return [clip.numpy() for clip in state.float().cpu().split(lengths)]
-
-    return encode
-
-
 def _means(state: Tensor, lengths: list[int]) -> list[Tensor]:
     return [clip.float().mean(0) for clip in state.split(lengths)]
 
 
-def _load_model(name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
-    """The model, whether to normalise, and what tells these weights from others."""
-    if name == UNTRAINED:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = start_as_filters(HubertModel(HubertConfig(**Size().settings())))
-        return model, normalise is not False, "seed 0"
+def _read(source: str) -> tuple[nn.Module, str | None]:
+    """The model of a folder or id, in float32, and the commit of an id.
 
-    folder = MINI / name if name in MINIS else home() / Path(name).expanduser()
-    known = PAPER_ENCODERS.get(name)
-    source = str(folder) if folder.is_dir() else known.id if known else name
-    try:
-        config = AutoConfig.from_pretrained(source)
-        if not hasattr(config, "conv_stride"):
-            raise ValueError(
-                f"it is a {config.model_type} model, which does not read samples: wav2vec2, "
-                "HuBERT, WavLM and their like do"
-            )
-        with _no_bar() if folder.is_dir() else nullcontext():
-            model, loaded = AutoModel.from_pretrained(
-                source, dtype=torch.float32, output_loading_info=True
-            )
-        absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
-        if absent:  # transformers would fill them by chance
-            raise ValueError(f"it lacks {len(absent)} of the model's weights, as {absent[0]}")
-        if normalise is None:
-            normalise = (
-                known.normalise
-                if known
-                else bool(AutoFeatureExtractor.from_pretrained(source).do_normalize)
-            )
-    except Exception as error:  # of the network, the files, or what is in them
-        cause = " ".join(str(error).split())[:300].rstrip(".")
-        names = ", ".join([*acoustic.ACOUSTIC, *PAPER_ENCODERS, *MINIS, UNTRAINED])
-        raise EncoderError(
-            f"encoder {name!r} ({source}) could not be loaded: {cause}. Without a network, name "
-            "a local folder that holds config.json, preprocessor_config.json and "
-            "model.safetensors, as in encoder = '/models/hubert-large-ll60k'. Names that are no "
-            f"id or folder: {names}"
-        ) from error
-    revision = getattr(config, "_commit_hash", None) or _checksum(model)
-    return model, normalise, revision
+    Raises:
+        ValueError: it is another kind of model, or lacks weights.
+    """
+    config = AutoConfig.from_pretrained(source)
+    if not hasattr(config, "conv_stride"):
+        raise ValueError(
+            f"it is a {config.model_type} model, which does not read samples: wav2vec2, HuBERT, "
+            "WavLM and their like do"
+        )
+    model, loaded = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
+    if absent:  # transformers would give them random values
+        raise ValueError(f"it lacks {len(absent)} of the model's weights, as {absent[0]}")
+    return model, getattr(config, "_commit_hash", None)
 
 
 @contextmanager
@@ -149,11 +213,11 @@ def _no_bar() -> Iterator[None]:
             transformers.logging.enable_progress_bar()
 
 
-def _checksum(model: nn.Module) -> str:
-    """What tells a local folder from others: CRC-32 of its configuration and all its weights."""
+def _revision(model: nn.Module) -> str:
+    """What tells a local folder from others: the checksum of its configuration and weights."""
     config = {key: value for key, value in model.config.to_dict().items() if key not in ABOUT}
-    checksum = zlib.crc32(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, tensor in model.state_dict().items():
-        if name not in TRAINING_ONLY:
-            checksum = zlib.crc32(tensor.numpy().tobytes(), checksum)
-    return f"{checksum:08x}"
+    weights = model.state_dict().items()
+    return checksum(
+        json.dumps(config, sort_keys=True, default=str).encode(),
+        *(tensor.numpy() for name, tensor in weights if name not in TRAINING_ONLY),
+    )

@@ -9,26 +9,26 @@ from torch import nn
 from emoshare_utils.corpora.audio import MIN_SAMPLES, SAMPLE_RATE
 
 HOP = 320  # samples: 20 ms
-BANDS = 60, 7600  # Hz; lowest and highest filter of the front end
+FILTERS_HZ = 60, 7600  # the lowest and the highest filter that the front end starts with
 
 
 @dataclass(frozen=True)
-class Size:
-    """The network that both objectives train; the defaults have 4.7 M parameters.
+class MiniConfig:
+    """The sizes of the network that both objectives train; the defaults have 4.7 M parameters.
 
     Attributes:
         conv: channels of each convolution of the front end, the first a multiple of 4.
-        kernels, strides: theirs; together 400 samples a frame, one every 320, as in the paper's
-            encoders, whose seven convolutions take many hours of speech to become filters. Here
-            one convolution spans a frame and starts as filters (`start_as_filters`).
+        kernels, strides: theirs; together a frame spans 400 samples, one every 320, as in the
+            paper's encoders, whose seven convolutions take many hours of speech to become filters.
+            Here one convolution spans a frame and starts as filters (`start_as_filters`).
         width: W, the size of a frame.
         layers: of the transformer, LayerNorm before each part, as in the large HuBERT.
         heads, feed_forward: of each layer.
-        positions: frames that the positional convolution sees, in `groups`.
+        positions: frames under the kernel of the positional convolution, which has `groups`.
 
     Raises:
-        ValueError: the convolutions make no frames of 400 samples every 320, or numbers do not
-            divide as they should.
+        ValueError: the convolutions do not make frames of 400 samples every 320, or a number is
+            not the multiple that it must be.
     """
 
     conv: tuple[int, ...] = (512, 256)
@@ -61,7 +61,7 @@ class Size:
                 raise ValueError(f"{name} = {value}: expected a multiple of {by}")
 
     def settings(self, dropout: float = 0.0) -> dict:
-        """What a transformers configuration of this size says."""
+        """The arguments of a transformers configuration of these sizes."""
         return {
             "conv_dim": tuple(self.conv),
             "conv_kernel": tuple(self.kernels),
@@ -86,19 +86,19 @@ class Size:
 
 @torch.no_grad()
 def start_as_filters(encoder: nn.Module) -> nn.Module:
-    """Let the first convolution start as band-pass filters, from which it goes on to learn.
+    """Initialise the first convolution as band-pass filters, from which it goes on to learn.
 
-    One that does not span a frame's 400 samples is left as it is: it could not hear low bands.
-    Each is a cosine under a Hann window as long as the kernel. Their frequencies lie evenly in
-    mel from 60 to 7,600 Hz, each in four phases: half-waves (GELU) of all four add up to about
-    the band's magnitude. A filter is the louder the higher it is, as speech is the softer, so
-    that on a clip of unit variance all of them swing around 1.
+    Each filter is a cosine under a Hann window as long as the kernel. Their frequencies lie evenly
+    in mel from 60 to 7,600 Hz, each in four phases: half-waves (GELU) of all four add up to about
+    the band's magnitude. Speech is softer at higher frequencies, so the gain rises with them: on a
+    clip of unit variance the output of every filter is of the order of 1. A convolution whose
+    kernel does not span a frame's 400 samples is left as it is: it cannot resolve the low bands.
     """
     first = encoder.feature_extractor.conv_layers[0].conv
     channels, _, kernel = first.weight.shape
     if kernel < MIN_SAMPLES:
         return encoder
-    mel = torch.linspace(*(2595 * math.log10(1 + hz / 700) for hz in BANDS), channels // 4)
+    mel = torch.linspace(*(2595 * math.log10(1 + hz / 700) for hz in FILTERS_HZ), channels // 4)
     frequency = 700 * (10 ** (mel / 2595) - 1)  # Hz
     seconds = (torch.arange(kernel) - (kernel - 1) / 2) / SAMPLE_RATE
     phase = torch.arange(4).repeat_interleave(channels // 4) * (math.pi / 2)
@@ -106,5 +106,5 @@ def start_as_filters(encoder: nn.Module) -> nn.Module:
     gain = (1 + (frequency / 400) ** 1.5) / (0.14 * kernel)
     window = torch.hann_window(kernel, periodic=False)
     first.weight.copy_((gain.repeat(4)[:, None] * wave * window)[:, None])
-    first.bias.uniform_(-0.5, 0.5)  # of many heights, so that loud and soft frames differ
+    first.bias.uniform_(-0.5, 0.5)  # many thresholds, so that loud and soft frames differ
     return encoder

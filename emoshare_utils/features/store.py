@@ -1,11 +1,11 @@
 """The feature store: ragged float16 frames on disk, in shards that are whole or not there.
 
-One folder an encoder and setting:
+One folder per encoder and setting:
 
     settings.json           everything that changes the numbers; its digest is in the folder's name
     plan.parquet            which clips each shard holds, finished or not
     shard-00000.npy         (sum of L, W) float16: the frames of about 500 clips, end to end
-    shard-00000.parquet     one row a clip: clip_id, audio_checksum, shard, offset, length, checksum
+    shard-00000.parquet     per clip: clip_id, audio_checksum, shard, offset, length, checksum
 
 A shard counts once its .parquet is there, which is written last. Every file is written under a
 temporary name, synced and renamed. The plan is made before the first frame, so a run that was
@@ -14,38 +14,30 @@ stopped goes on with the same shards, and a damaged shard is made again as it wa
 
 import hashlib
 import json
-import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.files import FolderError, atomic, slug, writing
+from emoshare_utils.features.shards import (
+    INDEX_COLUMNS,
+    Shard,
+    ShardFrames,
+    StoreError,
+    damaged,
+    read_index,
+    write_shard,
+)
+from emoshare_utils.files import atomic, checksum, slug, writing
 from emoshare_utils.progress import track
 
 SHARD_CLIPS = 500
-EXPONENT = 0x7C00  # all of its bits are set in infinity and NaN
 READERS = 8  # threads that compare shards with their checksums
-INDEX_COLUMNS = ["clip_id", "audio_checksum", "shard", "offset", "length", "checksum"]
 PLAN_COLUMNS = ["clip_id", "audio_checksum", "shard"]
-
-
-class StoreError(FolderError):
-    """A feature store that lacks a clip or is damaged; it names the file and what to do."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard to make: its name, and the rows of the clip table that it holds, longest first."""
-
-    name: str
-    clips: pd.DataFrame
+PAPER_FRAMES = {160: 797, 320: 398}  # by hop: the longest clip of the paper's corpus (section 2.1)
 
 
 class FeatureStore:
@@ -81,10 +73,17 @@ class FeatureStore:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @property
+    def paper_frames(self) -> int:
+        """The paper's fixed length: 797 frames for acoustic features, 398 for encoders."""
+        return PAPER_FRAMES.get(self.settings.get("hop"), PAPER_FRAMES[320])
+
+    # What is here
+
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row a clip, by clip_id; StoreError names a damaged shard."""
-        shards = [_read_index(file) for file in self._shards()]
+        """One row per clip, by clip_id; StoreError names a damaged shard."""
+        shards = [read_index(file) for file in self._index_files()]
         table = pd.concat(shards) if shards else pd.DataFrame(columns=INDEX_COLUMNS)
         return table.drop_duplicates("clip_id", keep="last").set_index("clip_id")
 
@@ -94,7 +93,7 @@ class FeatureStore:
         return clips[stored.isna() | (stored != clips["audio_checksum"])]
 
     def require(self, clips: pd.DataFrame) -> None:
-        """StoreError unless every one of `clips` is here, with its audio as it is now."""
+        """Raise StoreError unless every one of `clips` is here, with its audio as it is now."""
         stale = self.missing(clips)
         if len(stale):
             raise StoreError(
@@ -104,6 +103,40 @@ class FeatureStore:
                 f"{self.settings['encoder']!r} first"
             )
 
+    def lengths(self, clip_ids: Sequence[str]) -> np.ndarray:
+        """Frames of each clip, (N,) int64; StoreError names the clips that are not here."""
+        absent = [clip for clip in clip_ids if clip not in self.index.index]
+        if absent:
+            raise StoreError(
+                f"{self.folder} lacks {len(absent)} clips, {', '.join(absent[:5])} among them: "
+                "run notebooks/02_embedding_extraction.ipynb again"
+            )
+        return self.index.loc[list(clip_ids), "length"].to_numpy(np.int64)
+
+    def frames(self, clip_id: str) -> np.ndarray:
+        """The frames of a clip, (L, W) float16; StoreError names a damaged shard.
+
+        They are compared with their checksum the first time.
+        """
+        shard, offset, length, expected = self._places[clip_id]
+        frames = self._shard(shard).read(offset, length)
+        if clip_id not in self._compared:
+            if checksum(frames) != expected:
+                raise damaged(self.folder / f"{shard}.npy", f"clip {clip_id} has changed")
+            self._compared.add(clip_id)
+        return frames
+
+    def verify(self) -> list[str]:
+        """Compare every clip with its checksum; the names of the shards that are damaged."""
+        files = self._index_files()
+        with ThreadPoolExecutor(READERS) as pool:
+            intact = pool.map(self._intact, files)
+            label = f"comparing {self.folder.name} with its checksums"
+            intact = list(track(intact, label, len(files), "shards") if files else intact)
+        return [file.stem for file, whole in zip(files, intact) if not whole]
+
+    # What is still to be made
+
     def plan(self, clips: pd.DataFrame, shard_clips: int = SHARD_CLIPS) -> list[Shard]:
         """The shards still to make so that every one of `clips` is here.
 
@@ -112,8 +145,9 @@ class FeatureStore:
         """
         missing = self.missing(clips)
         plan = self._read_plan()
-        if not self._pending(plan).equals(_pairs(missing)):
-            plan = self._plan_anew(plan, missing, shard_clips)
+        pending = plan[~plan["shard"].isin(self._names)]
+        if not _by_clip(pending).equals(_by_clip(missing)):
+            plan = self._plan_again(plan, missing, shard_clips)
         rows = missing.set_index("clip_id", drop=False)
         pending = plan[plan["clip_id"].isin(missing["clip_id"]) & ~plan["shard"].isin(self._names)]
         return [
@@ -121,7 +155,7 @@ class FeatureStore:
             for name, members in pending.groupby("shard")
         ]
 
-    def _plan_anew(
+    def _plan_again(
         self, plan: pd.DataFrame, missing: pd.DataFrame, shard_clips: int
     ) -> pd.DataFrame:
         finished = plan[plan["shard"].isin(self._names)]
@@ -148,86 +182,20 @@ class FeatureStore:
         except Exception:  # lost or damaged: finished shards count all the same
             return pd.DataFrame(columns=PLAN_COLUMNS, dtype=str)
 
-    def _pending(self, plan: pd.DataFrame) -> pd.DataFrame:
-        return _pairs(plan[~plan["shard"].isin(self._names)])
-
-    def lengths(self, clip_ids: Sequence[str]) -> np.ndarray:
-        """Frames of each clip, (N,) int64; StoreError names the clips that are not here."""
-        absent = [clip for clip in clip_ids if clip not in self.index.index]
-        if absent:
-            raise StoreError(
-                f"{self.folder} lacks {len(absent)} clips, {', '.join(absent[:5])} among them: "
-                "run notebooks/02_embedding_extraction.ipynb again"
-            )
-        return self.index.loc[list(clip_ids), "length"].to_numpy(np.int64)
-
-    def frames(self, clip_id: str) -> np.ndarray:
-        """The frames of a clip, (L, W) float16; StoreError names a damaged shard.
-
-        They are compared with their checksum the first time.
-        """
-        shard, offset, length, checksum = self._places[clip_id]
-        frames = self._shard(shard).read(offset, length)
-        if clip_id not in self._compared:
-            if _checksum(frames) != checksum:
-                raise _damaged(self.folder / f"{shard}.npy", f"clip {clip_id} has changed")
-            self._compared.add(clip_id)
-        return frames
+    # Changing it
 
     def write_shard(self, name: str, clips: pd.DataFrame, frames: Sequence[np.ndarray]) -> None:
         """Write a shard: `frames[i]`, (L_i, W), belongs to the i-th of `clips`.
 
         Raises:
-            StoreError: a frame is not finite in float16 or has another width, or the folder
-                cannot be written.
+            StoreError: a frame is not finite in float16 or has another width.
+            FolderError: the folder cannot be written.
         """
-        stored = [
-            self._checked(clip_id, clip_frames)
-            for clip_id, clip_frames in zip(clips["clip_id"], frames, strict=True)
-        ]
-        lengths = [len(clip_frames) for clip_frames in stored]
-        index = pd.DataFrame(
-            {
-                "clip_id": clips["clip_id"].to_numpy(),
-                "audio_checksum": clips["audio_checksum"].to_numpy(),
-                "shard": name,
-                "offset": np.cumsum([0, *lengths[:-1]]),
-                "length": lengths,
-                "checksum": [_checksum(clip_frames) for clip_frames in stored],
-            }
-        )
-        header = {"descr": "<f2", "fortran_order": False, "shape": (sum(lengths), self.width)}
-        with writing(self.folder):
-            with atomic(self.folder / f"{name}.npy") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for clip_frames in stored:
-                    file.write(clip_frames.data)
-            with atomic(self.folder / f"{name}.parquet") as file:
-                index.to_parquet(file, index=False, write_page_checksum=True)
+        write_shard(self.folder, Shard(name, clips), frames, self.width)
         self.forget()
 
-    def _checked(self, clip_id: str, frames: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            stored = np.ascontiguousarray(frames, dtype=np.float16)
-        if stored.ndim != 2 or stored.shape[1] != self.width:
-            raise StoreError(
-                f"clip {clip_id}: frames of shape {stored.shape}, expected (L, {self.width})"
-            )
-        if (stored.view(np.uint16) & EXPONENT == EXPONENT).any():  # 5 times as fast as isfinite
-            raise StoreError(f"clip {clip_id}: frames are not finite in float16")
-        return stored
-
-    def verify(self) -> list[str]:
-        """Compare every clip with its checksum; the names of the shards that are damaged."""
-        files = self._shards()
-        with ThreadPoolExecutor(READERS) as pool:
-            intact = pool.map(self._intact, files)
-            label = f"comparing {self.folder.name} with its checksums"
-            intact = list(track(intact, label, len(files), "shards") if files else intact)
-        return [file.stem for file, whole in zip(files, intact) if not whole]
-
     def discard(self, name: str) -> None:
-        """Delete a shard, so that it is missing."""
+        """Delete a shard, so that its clips are missing."""
         with writing(self.folder):
             (self.folder / f"{name}.parquet").unlink(missing_ok=True)
             (self.folder / f"{name}.npy").unlink(missing_ok=True)
@@ -246,53 +214,26 @@ class FeatureStore:
 
     @cached_property
     def _names(self) -> set[str]:
-        return {file.stem for file in self._shards()}
+        return {file.stem for file in self._index_files()}
 
     @cached_property
     def _compared(self) -> set[str]:
         return set()
 
     @lru_cache(maxsize=256)  # noqa: B019  (a store lives as long as its open files)
-    def _shard(self, name: str) -> "_Frames":
-        return _Frames(self.folder / f"{name}.npy")
+    def _shard(self, name: str) -> ShardFrames:
+        return ShardFrames(self.folder / f"{name}.npy")
 
     def _intact(self, index: Path) -> bool:
         try:
-            frames, rows = self._shard(index.stem), _read_index(index)
-        except StoreError:
-            return False
-        places = zip(rows["offset"], rows["length"], rows["checksum"])
-        try:
-            return all(_checksum(frames.read(at, n)) == checksum for at, n, checksum in places)
+            frames, rows = self._shard(index.stem), read_index(index)
+            places = zip(rows["offset"], rows["length"], rows["checksum"])
+            return all(checksum(frames.read(at, n)) == expected for at, n, expected in places)
         except StoreError:
             return False
 
-    def _shards(self) -> list[Path]:
+    def _index_files(self) -> list[Path]:
         return sorted(self.folder.glob("shard-*.parquet"))
-
-
-class _Frames:
-    """The frames in a shard's .npy file, (sum of L, W) float16; threads may read at once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _named_if_damaged(path):
-            self.file = path.open("rb", buffering=0)
-            np.lib.format.read_magic(self.file)
-            shape, _, self.dtype = np.lib.format.read_array_header_1_0(self.file)
-            _, self.width = shape
-            self.start = self.file.tell()
-
-    def read(self, offset: int, length: int) -> np.ndarray:
-        """`length` frames from `offset` on, (length, W)."""
-        frames = np.empty((length, self.width), self.dtype)
-        rest, at = memoryview(frames).cast("B"), self.start + offset * frames.strides[0]
-        while rest:
-            read = os.preadv(self.file.fileno(), [rest], at)
-            if not read:
-                raise _damaged(self.path, f"it ends before frame {offset + length}")
-            rest, at = rest[read:], at + read
-        return frames
 
 
 def _content(width: int, settings: dict) -> bytes:
@@ -300,30 +241,6 @@ def _content(width: int, settings: dict) -> bytes:
     return (json.dumps(settings | {"width": width}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _checksum(frames: np.ndarray) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(frames)):08x}"
-
-
-def _read_index(file: Path) -> pd.DataFrame:
-    with _named_if_damaged(file):
-        return pd.read_parquet(file, page_checksum_verification=True)[INDEX_COLUMNS]
-
-
-@contextmanager
-def _named_if_damaged(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # whatever damage makes numpy and pyarrow raise
-        raise _damaged(file, str(error)) from error
-
-
-def _damaged(file: Path, cause: str) -> StoreError:
-    return StoreError(
-        f"{file} is damaged ({cause}): run notebooks/02_embedding_extraction.ipynb again, which "
-        "makes this shard anew"
-    )
-
-
-def _pairs(clips: pd.DataFrame) -> pd.DataFrame:
-    """clip_id and audio_checksum, in an order of their own."""
+def _by_clip(clips: pd.DataFrame) -> pd.DataFrame:
+    """clip_id and audio_checksum, sorted, so that two tables of the same clips are equal."""
     return clips[PLAN_COLUMNS[:2]].astype(str).sort_values("clip_id", ignore_index=True)

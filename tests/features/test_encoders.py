@@ -1,7 +1,6 @@
 """Frames are those of the encoder itself, of the right length, and the same every time."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,16 +10,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from emoshare_utils.device import choose_device, one_worker_per_core
-from emoshare_utils.features import acoustic
-from emoshare_utils.features.encoders import (
-    EncoderError,
-    load_encoder,
-    max_frames,
-    n_frames,
-    paper_frames,
-)
+from emoshare_utils.features import acoustic, pretrained
+from emoshare_utils.features.encoder import EncoderError
+from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.pretrained import MINI, MINIS, PAPER_ENCODERS
-from emoshare_utils.features.small_network import Size
+from emoshare_utils.features.small_network import MiniConfig
 from emoshare_utils.features.speech_encoder import normalised
 from emoshare_utils.features.store import FeatureStore
 
@@ -85,9 +79,10 @@ def test_frames_are_transformers_own(save, sound, kind, do_normalize):
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
 @pytest.mark.parametrize("n", LENGTHS)
 def test_a_clip_of_n_samples_has_a_frame_every_20_ms(save, sound, kind, n):
-    frames = load_encoder(save(kind)).frames(sound(0, n))
+    encoder = load_encoder(save(kind))
+    frames = encoder.frames(sound(0, n))
     assert frames.shape == ((n - 400) // 320 + 1, 16)
-    assert len(frames) == n_frames(kind, n)
+    assert len(frames) == encoder.n_frames(n)
     assert np.isfinite(frames).all()
 
 
@@ -185,12 +180,12 @@ def test_versions_and_precision_are_in_the_settings(save, monkeypatch):
     assert settings["precision"] == "float32"
     assert settings["torch"] == torch.__version__
     assert settings["transformers"] == transformers.__version__
-    for module in (encoders, encoders.audio):
+    for module in (pretrained, pretrained.audio):
         monkeypatch.setattr(module, "VERSION", 99)
         assert load_encoder(folder).settings != settings
         monkeypatch.undo()
     fbank = load_encoder("fbank").settings
-    for module in (acoustic, encoders.audio):
+    for module in (acoustic, acoustic.audio):
         monkeypatch.setattr(module, "VERSION", 99)
         assert load_encoder("fbank").settings != fbank
         monkeypatch.undo()
@@ -285,7 +280,7 @@ def test_a_weight_of_training_alone_may_be_absent(save, tmp_path, sound):
     weights = load_file(tmp_path / "model" / "model.safetensors")
     del weights["masked_spec_embed"]
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
-    for _ in range(2):  # it is filled by chance, which must not change the store
+    for _ in range(2):  # it gets random values, which must not change the store
         encoder = load_encoder(folder)
         assert encoder.settings == whole.settings
         np.testing.assert_array_equal(encoder.frames(sound(0)), whole.frames(sound(0)))
@@ -317,7 +312,7 @@ def test_the_small_encoders_come_with_the_package(name, sound):
     encoder, control = load_encoder(name), load_encoder("untrained")
     assert encoder.settings["normalise"] is control.settings["normalise"] is True
     weights = {key: value.shape for key, value in model.state_dict().items()}
-    config = transformers.HubertConfig(**Size().settings())
+    config = transformers.HubertConfig(**MiniConfig().settings())
     same = transformers.AutoModel.from_config(config).state_dict()
     assert weights == {key: value.shape for key, value in same.items()}
     with torch.no_grad():
@@ -339,105 +334,7 @@ def test_the_papers_encoders_get_samples_as_its_authors_fed_them():
     }
 
 
-# Acoustic features
-
-
-@pytest.mark.parametrize(("name", "width"), [("fbank", 40), ("mfcc", 40), ("spectrogram", 257)])
-@pytest.mark.parametrize("n", LENGTHS)
-def test_acoustic_frames_come_every_10_ms(name, width, n, sound):
-    encoder = load_encoder(name)
-    frames = encoder.frames(sound(0, n))
-    assert frames.shape == (n // 160 + 1, width)
-    assert frames.dtype == np.float32
-    assert encoder.width == width
-    assert len(frames) == n_frames(name, n)
-
-
-def test_the_papers_longest_clip_has_the_papers_frames():
-    for n in (127_440, 127_519):
-        assert n_frames("fbank", n) == paper_frames("fbank") == 797
-        assert n_frames("hubert-large", n) == paper_frames("hubert-large") == 398
-
-
-@pytest.mark.parametrize("hz", [250, 1000, 3000, 7500])
-def test_a_sine_peaks_in_its_own_band_and_bin(hz):
-    samples = np.sin(2 * np.pi * hz * np.arange(8000) / 16_000).astype(np.float32)
-
-    def mel(hz):
-        return 2595 * np.log10(1 + hz / 700)
-
-    centres = mel(8000) / 41 * np.arange(1, 41)
-    fbank = load_encoder("fbank").frames(samples)[5:-5]
-    assert (fbank.argmax(axis=1) == np.abs(centres - mel(hz)).argmin()).all()
-    spectrogram = load_encoder("spectrogram").frames(samples)[5:-5]
-    assert (spectrogram.argmax(axis=1) == hz / 31.25).all()
-
-
-@pytest.mark.parametrize("name", ["fbank", "mfcc", "spectrogram"])
-@pytest.mark.parametrize("level", [0.0, 1e-6, 1.0])
-def test_acoustic_frames_are_finite_from_digital_silence_to_full_scale(name, level, sound):
-    samples = np.concatenate([np.zeros(2000, np.float32), np.float32(2 * level) * sound(0)])
-    frames = load_encoder(name).frames(samples)
-    assert np.isfinite(frames.astype(np.float16)).all()
-
-
-def test_mfcc_is_the_cosine_transform_of_the_log_mel_bands(sound):
-    fbank = load_encoder("fbank").frames(sound(0)).astype(float)
-    k, band = np.arange(40)[:, None], np.arange(40)
-    cosines = np.sqrt(2 / 40) * np.cos(np.pi / 40 * (band + 0.5) * k)
-    cosines[0] /= np.sqrt(2)
-    mfcc = load_encoder("mfcc").frames(sound(0))
-    np.testing.assert_allclose(mfcc[3:-3], (fbank @ cosines.T)[3:-3], atol=0.01)
-
-
-def test_acoustic_frames_are_what_version_1_gave(sound):
-    """Stores on disk hold these: raise VERSION when they change."""
-    pinned = {
-        1: {
-            "fbank": [2.070149, 3.193912, 2.914436],
-            "mfcc": [-0.388369, 1.300995, 0.132089],
-            "spectrogram": [3.184064, 2.639137, 0.865051],
-        }
-    }
-    for name, values in pinned[acoustic.VERSION].items():
-        frames = load_encoder(name).frames(sound(0))
-        np.testing.assert_allclose(frames[[5, 12, 20], [3, 17, 31]], values, rtol=1e-4)
-
-
-def test_egemaps_is_one_frame_a_clip_and_what_opensmile_says(sound):
-    opensmile = pytest.importorskip("opensmile", reason="needs the extra emoshare-utils[opensmile]")
-    encoder, clips = load_encoder("egemaps"), [sound(0, 8000), sound(1, 20_000)]
-    frames = encoder.encode(clips)
-    assert [clip.shape for clip in frames] == [(1, 88)] * 2 == [(1, encoder.width)] * 2
-    assert n_frames("egemaps", 20_000) == 1
-    assert encoder.settings["opensmile"] == opensmile.__version__
-    smile = opensmile.Smile(feature_set="eGeMAPSv02", feature_level="func")
-    for clip, frame in zip(clips, frames):
-        expected = smile.process_signal(clip, 16_000).to_numpy()
-        assert np.array_equal(frame, expected.clip(-6e4, 6e4))
-    for silent in (np.zeros(4000, np.float32), sound(2, 960)):
-        assert np.isfinite(encoder.frames(silent).astype(np.float16)).all()
-    with pytest.raises(ValueError, match="959 samples: eGeMAPS needs 960"):
-        encoder.frames(sound(0, 959))
-
-
-def test_egemaps_without_opensmile_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "opensmile", None)
-    with pytest.raises(EncoderError, match=r"'egemaps'.*pip install -e '.\[opensmile\]'"):
-        load_encoder("egemaps")
-
-
-# Padding and device
-
-
-def test_padding_is_to_the_batch_the_papers_maximum_or_a_number():
-    assert max_frames("batch", "fbank") is None
-    assert max_frames("paper", "fbank") == 797
-    assert max_frames("paper", "org/model") == 398
-    assert max_frames(500, "fbank") == 500
-    for padding in ("longest", 0, -3, None, 2.5):
-        with pytest.raises(ValueError, match="expected 'batch', 'paper' or a number of frames"):
-            max_frames(padding, "fbank")
+# Device
 
 
 def test_a_gpu_that_is_not_there_is_an_error():

@@ -1,6 +1,6 @@
 """Extraction goes on where it was, whatever stopped it, and ends with the same bytes."""
 
-import dataclasses
+import copy
 import errno
 import itertools
 import os
@@ -23,10 +23,12 @@ from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import CorpusError
 from emoshare_utils.features import extract as extraction
 from emoshare_utils.features import fill as filling
+from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.extract import extract, open_store
-from emoshare_utils.features.small_network import Size
+from emoshare_utils.features.small_network import MiniConfig
 from emoshare_utils.features.store import FeatureStore, Shard, StoreError
+from emoshare_utils.files import FolderError
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +38,19 @@ def small_shards(monkeypatch):
     monkeypatch.setitem(filling.BATCH_S, "cpu", 0.8)
 
 
+def altered(encoder: Encoder, **attributes) -> Encoder:
+    """The same encoder with other settings, or another `encode`."""
+    other = copy.copy(encoder)
+    other.__dict__.update(attributes)
+    return other
+
+
 class Counted:
     """An encoder that counts its clips, and may do something before each."""
 
     def __init__(self, encoder, before=lambda count: None):
         self.count, self.before, self.inner = 0, before, encoder
-        self.encoder = dataclasses.replace(encoder, encode=self.encode)
+        self.encoder = altered(encoder, encode=self.encode)
 
     def encode(self, clips):
         for _ in clips:
@@ -126,9 +135,7 @@ def test_audio_that_changed_since_it_was_checked_stops_with_finished_shards_kept
 
 
 def test_frames_that_cannot_be_stored_name_their_clip(corpus, fbank, tmp_path):
-    wrong = dataclasses.replace(
-        fbank.encoder, encode=lambda clips: [np.full((3, 40), 1e9) for _ in clips]
-    )
+    wrong = altered(fbank.encoder, encode=lambda clips: [np.full((3, 40), 1e9) for _ in clips])
     with pytest.raises(StoreError, match=r"clip clip\d+: frames are not finite"):
         extract(corpus, wrong, tmp_path)
 
@@ -145,7 +152,7 @@ def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
 
 
 def batches(clips: pd.DataFrame, device: str) -> list[pd.DataFrame]:
-    rows = [rows for _, rows in filling._batches(Shard("shard-00000", clips), device)]
+    rows = [batch.rows for batch in filling._batches(Shard("shard-00000", clips), device)]
     assert pd.concat(rows)["clip_id"].tolist() == clips["clip_id"].tolist()
     return rows
 
@@ -182,12 +189,11 @@ def test_progress_tells_clips_audio_rate_and_time_left(corpus, fbank, tmp_path, 
     extract(corpus, fbank.encoder, tmp_path)
     line = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
-        r"extracting fbank: 12 of 12 clips, 4 of 4 s of audio in \d+ s "
-        r"\(\d+ s of audio a second\)",
+        r"extracting fbank, 12 clips: 4 of 4 s of audio in \d+ s \(\d+\.\d a second\)",
         line,
     )
     extract(corpus, fbank.encoder, tmp_path)
-    assert "extracting fbank: nothing left to do" in capsys.readouterr().out
+    assert "extracting fbank, 0 clips: nothing left to do" in capsys.readouterr().out
 
 
 # Damage, a full disk, a read-only folder, Ctrl-C
@@ -207,7 +213,7 @@ def truncate(file):
 
 @pytest.mark.parametrize("damage", [flip_a_bit, truncate, gone, damaged])
 @pytest.mark.parametrize("ending", ["npy", "parquet"])
-def test_a_damaged_shard_is_named_and_made_anew(corpus, fbank, tmp_path, capsys, damage, ending):
+def test_a_damaged_shard_is_named_and_made_again(corpus, fbank, tmp_path, capsys, damage, ending):
     folder = extract(corpus, fbank.encoder, tmp_path).folder
     before = content(tmp_path)
     damage(folder / f"shard-00001.{ending}")
@@ -215,7 +221,7 @@ def test_a_damaged_shard_is_named_and_made_anew(corpus, fbank, tmp_path, capsys,
     extract(corpus, fbank.encoder, tmp_path)
     assert content(tmp_path) == before
     assert fbank.count == 12 + 4
-    named = f"{folder}/shard-00001 is damaged and will be made anew" in capsys.readouterr().out
+    named = f"{folder}/shard-00001 is damaged and will be made again" in capsys.readouterr().out
     assert named or (damage, ending) == (gone, "parquet")  # then it was never finished
 
 
@@ -230,7 +236,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(corpus, fbank, tmp_path,
 
     monkeypatch.setattr(os, "fsync", full)
     message = r"fbank-\w+ cannot be written \(No space left on device\): make room .*are kept"
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(FolderError, match=message):
         extract(corpus, fbank.encoder, tmp_path / "full")
     monkeypatch.undo()
     monkeypatch.setattr(FeatureStore.plan, "__defaults__", (4,))
@@ -248,8 +254,15 @@ def test_a_disk_that_cannot_hold_the_frames_is_refused_at_once(
     with pytest.raises(StoreError, match=r"needs 0\.0 MB for frames from fbank, but 0\.0 MB are"):
         extract(corpus, fbank.encoder, tmp_path)
     assert fbank.count == 0
-    pooled = load_encoder("untrained@pooled")  # a row a layer
-    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [1 + Size().layers] * 12
+    needed = 2 * 40 * sum(fbank.encoder.n_frames(2000 + 500 * i) for i in range(12))
+    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda path: SimpleNamespace(free=needed))
+    extract(corpus, fbank.encoder, tmp_path)
+
+
+def test_pooled_has_a_frame_per_layer(corpus, tmp_path):
+    layers, pooled = 1 + MiniConfig().layers, load_encoder("untrained@pooled")
+    assert extract(corpus, pooled, tmp_path).index["length"].tolist() == [layers] * 12
+    assert pooled.n_frames(16_000) == layers
 
 
 def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
@@ -262,7 +275,7 @@ def test_a_folder_that_cannot_be_written_says_so(corpus, fbank):
             if root:  # who may write everywhere
                 os.seteuid(65534)
             for lies in (Path(folder) / "new", Path(folder)):
-                with pytest.raises(StoreError, match=rf"{folder}/.* cannot be written \(Permiss"):
+                with pytest.raises(FolderError, match=rf"{folder}/.* cannot be written \(Permiss"):
                     extract(corpus, fbank.encoder, lies)
         finally:
             if root:
@@ -311,7 +324,7 @@ def test_a_store_that_was_never_extracted_names_the_notebook_to_run(corpus, fban
 
 def test_the_store_last_extracted_is_the_encoders(corpus, fbank, tmp_path):
     first = extract(corpus, fbank.encoder, tmp_path).folder
-    changed = dataclasses.replace(fbank.encoder, settings=fbank.encoder.settings | {"version": 9})
+    changed = altered(fbank.encoder, settings=fbank.encoder.settings | {"version": 9})
     second = extract(corpus, changed, tmp_path).folder
     extract(corpus, load_encoder("mfcc"), tmp_path)
     assert first != second
@@ -324,7 +337,7 @@ def test_the_store_last_extracted_is_the_encoders(corpus, fbank, tmp_path):
 
 def test_a_second_writer_is_refused(corpus, tmp_path):
     def write_too(count):
-        with pytest.raises(StoreError, match="is being written by another run: let it finish"):
+        with pytest.raises(FolderError, match="is being written by another run: let it finish"):
             extract(corpus, load_encoder("fbank"), tmp_path)
 
     counted = Counted(load_encoder("fbank"), before=write_too)
@@ -335,12 +348,12 @@ def test_a_second_writer_is_refused(corpus, tmp_path):
 
 
 KILLED = """
-import dataclasses, os, signal, sys, time
+import copy, os, signal, sys, time
 from pathlib import Path
-from emoshare_utils import extract, fill
-from emoshare_utils.corpus import Corpus
-from emoshare_utils.encoders import load_encoder
-from emoshare_utils.store import FeatureStore
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.features import extract, fill
+from emoshare_utils.features.encoders import load_encoder
+from emoshare_utils.features.store import FeatureStore
 
 corpus, encoder = Corpus.load(Path(sys.argv[1])), load_encoder("fbank")
 FeatureStore.plan.__defaults__, fill.BATCH_S["cpu"], sync = (4,), 0.8, os.fsync
@@ -366,7 +379,9 @@ def slow(_):
     def encode(clips):
         time.sleep(0.16)
         return encoder.encode(clips)
-    return dataclasses.replace(encoder, encode=encode)
+    other = copy.copy(encoder)
+    other.encode = encode
+    return other
 
 for moment in sys.argv[3:]:
     what, number = moment.split("-")
@@ -424,7 +439,7 @@ def test_the_lock_of_a_killed_writer_is_free(corpus, tmp_path):
     command = [sys.executable, "-c", script, store.folder / ".lock"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(StoreError, match="is being written by another run"):
+        with pytest.raises(FolderError, match="is being written by another run"):
             extract(corpus, load_encoder("fbank"), tmp_path)
         holder.send_signal(signal.SIGKILL)
     extract(corpus, load_encoder("fbank"), tmp_path)

@@ -6,7 +6,9 @@ import torch
 import torchaudio
 import transformers
 
-from emoshare_utils.features.encoders import EncoderError, load_encoder, precision_error
+from emoshare_utils.features import speech_layers
+from emoshare_utils.features.encoder import EncoderError
+from emoshare_utils.features.encoders import load_encoder, precision_error
 from emoshare_utils.features.pretrained import VERSION
 from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
 from emoshare_utils.names import split_layer
@@ -121,7 +123,7 @@ def test_frames_do_not_depend_on_chunks_attention_or_packed_weights(
 ):
     expected = [alone(models[kind], samples).last_hidden_state[0] for samples in clips]
     for name, value in (("CHUNK", 3), ("LONG", 20), ("has_onednn", lambda *_: False)):
-        monkeypatch.setattr(speech_encoder, name, value)
+        monkeypatch.setattr(speech_layers, name, value)
         network = SpeechEncoder(models[kind], False, torch.float32)
         for frames, true in zip(last(network, clips), expected):
             assert error(frames, true) < 1e-5, name

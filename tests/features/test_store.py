@@ -237,7 +237,7 @@ def test_reading_changed_frames_names_the_shard_and_the_clip(store):
     file.write_bytes(content)
     reader = FeatureStore(store.folder)
     reader.frames("a"), reader.frames("b")
-    message = r"shard-00000\.npy is damaged \(clip c has changed\): run .* this shard anew"
+    message = r"shard-00000\.npy is damaged \(clip c has changed\): run .* this shard again"
     for _ in range(2):
         with pytest.raises(StoreError, match=message):
             reader.frames("c")
