@@ -7,7 +7,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures test bench lab lint format lock clean
+.PHONY: help env figures studies publish test bench lab lint format lock clean
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,14 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-figures: $(READY) ## Run the workbook: the tables and figures of PROFILE (demo, crema_d, compare23, control, pretraining, smoke)
+figures: $(READY) ## Run notebooks 01-05, or those that PROFILE names (demo, crema_d, compare23, control, pretraining, smoke)
 	$(BIN)/python -m emoshare_utils run $(PROFILE) $(ARGS)
+
+studies: $(READY) ## Run the studies too, 06 and later, for what the paper leaves open
+	$(BIN)/python -m emoshare_utils run $(PROFILE) --studies $(ARGS)
+
+publish: $(READY) ## Renew figures/published/ by the figures of PROFILE, which is up to date
+	$(BIN)/python -m emoshare_utils publish $(PROFILE) $(ARGS)
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -46,10 +52,11 @@ format: $(READY) ## Format the code and strip the notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/nbstripout notebooks/*.ipynb
 
-lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+lock: ## Resolve requirements.lock again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 
-clean: ## Remove what runs made (runs/ and caches); committed figures and .venv stay
+clean: ## Remove what runs made (runs/, figures/ and caches); published figures and .venv stay
 	rm -rf runs build .pytest_cache .ruff_cache *.egg-info
+	find figures -mindepth 1 -maxdepth 1 -not -name published -exec rm -rf {} +
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,47 +1,58 @@
-"""`python -m emoshare_utils run PROFILE`: the numbered notebooks, one after the other."""
+"""`python -m emoshare_utils run PROFILE`, and `publish PROFILE` what that has drawn."""
 
 import argparse
 import signal
 import sys
 
-from emoshare_utils.runner.execute import NotebookFailed
-from emoshare_utils.runner.profiles import WorkbookError, parse_settings
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0, 1 for a failing notebook, 2 for bad input, 130 for Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m emoshare_utils")
-    run = parser.add_subparsers(required=True).add_parser(
-        "run", help="run the numbered notebooks that are not up to date"
-    )
-    run.add_argument("profile", help="a name in profiles/, or a path to a .yaml file")
-    run.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="name=value",
-        help="parameters in place of the profile's; the value is read as YAML",
-    )
-    run.add_argument("--only", metavar="03", help="run this notebook alone")
-    run.add_argument("--force", action="store_true", help="run what is up to date, too")
-    given = parser.parse_args(arguments)
+    given = vars(_parser().parse_args(arguments))
+    # not needed for --help, which should not keep anyone waiting
+    from emoshare_utils.files import FolderError
+    from emoshare_utils.runner import workbook
+    from emoshare_utils.runner.execute import NotebookFailed
+    from emoshare_utils.runner.notebooks import WorkbookError
+    from emoshare_utils.runner.profiles import parse_settings
 
     sys.stdout.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        overrides = parse_settings(given.set)
-        run(given.profile, overrides, only=given.only, force=given.force)
+        command = getattr(workbook, given.pop("command"))
+        command(given.pop("profile"), parse_settings(given.pop("set")), **given)
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except (WorkbookError, OSError) as error:
+    except (WorkbookError, FolderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         print(f"\nstopped{stopped}: the same command goes on with that notebook", file=sys.stderr)
         return 130
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    add = common.add_argument
+    add("profile", help="a name in profiles/, or a path to a .yaml file")
+    about = "parameters, or entries as sizes.lstm=64, in place of the profile's; values are YAML"
+    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=about)
+
+    parser = argparse.ArgumentParser(prog="python -m emoshare_utils")
+    commands = parser.add_subparsers(dest="command", required=True)
+    about = "run the paper's notebooks (or those the profile names) that are not up to date"
+    run = commands.add_parser("run", parents=[common], help=about, description=about)
+    run.add_argument("--studies", action="store_true", help="then run the studies, 06 and later")
+    some = run.add_mutually_exclusive_group()
+    about = "run these notebooks alone"
+    some.add_argument("--only", nargs="+", action="extend", default=[], metavar="03", help=about)
+    about = "leave out the notebooks before this one"
+    some.add_argument("--from", dest="start", metavar="03", help=about)
+    run.add_argument("--force", action="store_true", help="run what is up to date, too")
+    about = "copy what an up-to-date run has drawn to figures/published/"
+    commands.add_parser("publish", parents=[common], help=about, description=about)
+    return parser
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from emoshare_utils.paths import Run, home, shown
 from emoshare_utils.runner.notebooks import Notebook
 from emoshare_utils.runner.screen import Screen, plain
 
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 ERROR_LINES = 15
 
 
@@ -18,36 +19,21 @@ class NotebookFailed(RuntimeError):
     """A notebook that stopped; the message shows the error and names the executed copy."""
 
 
-def _execute(notebook: Notebook, given: Mapping[str, Any], this: Run) -> None:
-    """Run one notebook into its executed copy, which shows the error if there is one."""
+def execute(
+    notebook: Notebook, given: Mapping[str, Any], this: Run, extensions: Iterable[Path] = ()
+) -> None:
+    """Run one notebook, with its `given` parameters, into its executed copy.
+
+    Raises NotebookFailed, whose message and executed copy show the error; a KeyboardInterrupt says
+    in which cell it came.
+    """
     # papermill and what it brings take seconds to import; an up-to-date run needs none of it
-    from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     copy = this.notebooks / f"{notebook.name}.ipynb"
     screen = Screen(notebook.name)
     try:
-        execute_notebook(
-            _literal(notebook.path),
-            _literal(copy),
-            given,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=notebook.path.parent,
-            start_timeout=120,
-            stdout_file=screen,
-            stderr_file=screen,
-            kernel_manager_class=_kernel_manager(),
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            iopub_timeout=60,
-            coalesce_streams=True,
-            on_notebook_start=screen.open,
-            on_cell_execute=screen.start,
-            on_cell_executed=screen.finish,
-            on_cell_error=_show_exit,
-        )
+        _run_cells(notebook, given, copy, screen, extensions)
         return
     except PapermillExecutionError as error:
         trace = plain("\n".join(error.traceback))
@@ -66,19 +52,54 @@ def _execute(notebook: Notebook, given: Mapping[str, Any], this: Run) -> None:
     )
 
 
+def _run_cells(
+    notebook: Notebook,
+    given: Mapping[str, Any],
+    copy: Path,
+    screen: Screen,
+    extensions: Iterable[Path],
+) -> None:
+    from papermill import execute_notebook
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    execute_notebook(
+        _literal(notebook.path),
+        _literal(copy),
+        given,
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        cwd=notebook.path.parent,
+        start_timeout=120,
+        stdout_file=screen,
+        stderr_file=screen,
+        kernel_manager_class=_kernel_manager(extensions),
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        iopub_timeout=60,
+        coalesce_streams=True,
+        on_notebook_start=screen.open,
+        on_cell_execute=screen.start,
+        on_cell_executed=screen.finish,
+        on_cell_error=_show_exit,
+    )
+
+
 def _literal(path: Path) -> str:
     """A path that papermill, which formats it with the parameters, leaves as it is."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _kernel_manager() -> type:
+def _kernel_manager(extensions: Iterable[Path]) -> type:
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpecManager
     from traitlets import default
 
-    package = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"EMOSHARE_HOME": str(home()), "PYTHONPATH": path}
+    path = filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")])
+    environment = os.environ | {
+        "EMOSHARE_HOME": str(home()),
+        "EMOSHARE_EXTENSIONS": os.pathsep.join(map(str, extensions)),
+        "PYTHONPATH": os.pathsep.join(path),
+    }
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts this Python on this package and project, whatever kernels are installed."""
@@ -104,11 +125,10 @@ def _show_exit(cell: Any, cell_index: int, execute_reply: Any) -> None:
 def _note(copy: Path, index: int | None, trace: str) -> None:
     """Show in the executed copy what papermill leaves out of it: the death of the kernel."""
     import nbformat
-    from nbformat.v4 import new_output
 
     if index is not None:
         executed = nbformat.read(copy, as_version=4)
         name, _, message = trace.partition(": ")
-        error = new_output("error", ename=name, evalue=message, traceback=[trace])
+        error = nbformat.v4.new_output("error", ename=name, evalue=message, traceback=[trace])
         executed.cells[index].outputs.append(error)
         nbformat.write(executed, copy)

@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Notebook:
 
 
 def read_notebooks() -> list[Notebook]:
-    """The notebooks `notebooks/NN_*.ipynb`, in order.
+    """Read the notebooks `notebooks/NN_*.ipynb`, in order.
 
     Raises WorkbookError where there is none, where one cannot be read, and where a parameters
     cell computes: papermill sets its values below that cell, so a derived one would be stale.
@@ -41,6 +41,21 @@ def read_notebooks() -> list[Notebook]:
             f"{folder} holds no numbered notebook such as 01_data_preparation.ipynb"
         )
     return found
+
+
+def find(asked: Iterable[str | int], notebooks: list[Notebook], source: str) -> list[Notebook]:
+    """Choose notebooks by number or by the start of their name, in order.
+
+    Raises WorkbookError, which begins with `source`, where one is unknown.
+    """
+    found = []
+    for name in asked:
+        matching = [n for n in notebooks if n.name.startswith(str(name).zfill(2))]
+        if not matching:
+            names = ", ".join(notebook.name for notebook in notebooks)
+            raise WorkbookError(f"{source} {name}: expected the number or name of one of {names}")
+        found += matching
+    return [notebook for notebook in notebooks if notebook in found]
 
 
 def _read_notebook(path: Path) -> Notebook:

@@ -1,85 +1,166 @@
-"""Profiles: one YAML file of parameters per experiment."""
+"""Profiles: one YAML file of parameters per experiment, which may say only what differs."""
 
-import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from emoshare_utils.paths import home, shown
-from emoshare_utils.runner.notebooks import Notebook, WorkbookError
+from emoshare_utils.names import nearest
+from emoshare_utils.paths import home, resolve, shown
+from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find
+
+NO_PARAMETERS = ("base", "extensions", "notebooks")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An experiment.
+
+    Attributes:
+        parameters: the values it gives, for each notebook that declares them.
+        notebooks: what it consists of; empty: the paper's notebooks and, if asked for, the studies.
+        extensions: Python files that every kernel imports for the names they register.
+    """
+
+    parameters: dict[str, Any]
+    notebooks: list[Notebook]
+    extensions: list[Path]
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """`name=value` strings as a dict, the values read as YAML; WorkbookError if one is not."""
-    values = {}
+    """Read `name=value` strings, the values as YAML; `sizes.lstm=8` gives {"sizes": {"lstm": 8}}.
+
+    Raises WorkbookError where one is not of that form.
+    """
+    values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise WorkbookError(f"--set {setting}: expected name=value, such as --set run=mine")
-        values[name] = _parse_yaml(text, f"--set {setting}")
+        value = _parse_yaml(text, f"--set {setting}")
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        values = _merged(values, value)
     return values
 
 
-def read_parameters(
-    profile: str, overrides: Mapping[str, Any], notebooks: Iterable[Notebook]
-) -> dict[str, Any]:
-    """The profile's values with `overrides` in their place; one value for a list is a list of one.
+def read_profile(profile: str, overrides: Mapping[str, Any], notebooks: list[Notebook]) -> Profile:
+    """Lay the profile's values over its base's, and `overrides` over both.
 
-    Raises WorkbookError where the profile is unknown or lacks `run` or `root` (which a simulated
-    corpus can do without), and where either has a name that no notebook declares, or a value of
-    another kind than its default.
+    A mapping is merged entry by entry, anything else replaced; an override of entries of a mapping
+    that no profile gives is laid over the notebook's default. Where a notebook expects a list, one
+    value is a list of one.
+
+    Raises WorkbookError where the profile or its base is unknown or a base of itself; where it
+    lacks `run`, or `root`, which a simulated corpus can do without; and where a value has a name
+    that no notebook declares or is of another kind than the notebook's default.
     """
-    path = _profile_path(profile)
+    known = {name: value for notebook in notebooks for name, value in notebook.parameters.items()}
+    parameters: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    layers = _layers(profile, Path.cwd())
+    for path, layer in layers:
+        own |= {name: _as_list(layer[name]) for name in NO_PARAMETERS if name in layer}
+        given = {name: value for name, value in layer.items() if name not in NO_PARAMETERS}
+        parameters = _merged(parameters, _fitted(given, known, shown(path)))
+    path, layer = layers[-1]
+    if "run" not in layer:
+        raise WorkbookError(f"{shown(path)} lacks run, which every profile has, also with a base")
+    if "root" not in parameters and parameters.get("corpus") != "simulated":
+        raise WorkbookError(f"{shown(path)} lacks root, the folder of the corpus")
+    given = _fitted(overrides, known, "--set")
+    parameters = _merged({name: known[name] for name in given} | parameters, given)
+    return Profile(
+        parameters,
+        _named_notebooks(own.get("notebooks", []), notebooks, path),
+        _extensions(own.get("extensions", []), path),
+    )
+
+
+def _layers(profile: str, folder: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, dict]]:
+    """The files of a profile with their values: its base's, if it has one, then its own."""
+    path = _profile_path(profile, folder)
+    if path in above:
+        names = " -> ".join(each.stem for each in (*above, path))
+        raise WorkbookError(f"{shown(path)} is a base of itself ({names}): remove one `base:`")
     values = _parse_yaml(path.read_text("utf-8"), shown(path))
     if not isinstance(values, dict):
         raise WorkbookError(f"{shown(path)}: expected lines of `name: value`")
-    for name in ("run", "root"):
-        if name not in values and (name, values.get("corpus")) != ("root", "simulated"):
-            raise WorkbookError(f"{shown(path)} lacks {name}, which every profile has")
-    known = {name: value for notebook in notebooks for name, value in notebook.parameters.items()}
-    fitted = {}
-    for source, given in ((shown(path), values), ("--set", overrides)):
-        for name, value in given.items():
-            if name not in known:
-                hint = _nearest(str(name), sorted(known))
-                raise WorkbookError(f"{source}: no notebook has a parameter {name!r}; {hint}")
-            fitted[name] = _fit(name, value, known[name], source)
-    return fitted
+    base = values.get("base")
+    below = _layers(str(base), path.parent, (*above, path)) if base else []
+    return [*below, (path, values)]
 
 
-def _fit(name: str, value: Any, default: Any, source: str) -> Any:
-    """The value, in a list where the default is one; a word for a number or a truth is refused."""
-    if isinstance(default, list) and not isinstance(value, list | None):
-        return [value]
-    if isinstance(default, bool):
-        expected, fits = "true or false", isinstance(value, bool | None)
-    else:
-        expected = "a number"
-        fits = not isinstance(default, int | float) or not isinstance(value, str | bool)
-    if not fits:
-        raise WorkbookError(
-            f"{source}: {name} = {value!r}: expected {expected}, as its default {default!r}"
-        )
-    return value
-
-
-def _profile_path(profile: str) -> Path:
-    path = Path(profile).expanduser()
+def _profile_path(profile: str, folder: Path) -> Path:
+    path = folder / Path(profile).expanduser()
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path.resolve()
-    shelf = {path.stem: path for path in (home() / "profiles").glob("*.yaml")}
+    shelf = {path.stem: path.resolve() for path in (home() / "profiles").glob("*.yaml")}
     if profile not in shelf:
-        hint = _nearest(profile, sorted(shelf))
+        hint = nearest(profile, sorted(shelf))
         raise WorkbookError(f"no profile {profile!r} in {home() / 'profiles'}; {hint}")
     return shelf[profile]
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `under`: two mappings of one name are merged, anything else is replaced."""
+    both = [name for name in over if isinstance(over[name], Mapping)]
+    both = [name for name in both if isinstance(under.get(name), Mapping)]
+    return {**under, **over, **{name: _merged(under[name], over[name]) for name in both}}
+
+
+def _fitted(values: Mapping[str, Any], known: Mapping[str, Any], source: str) -> dict[str, Any]:
+    for name in values:
+        if name not in known:
+            hint = nearest(name, sorted(known))
+            raise WorkbookError(f"{source}: no notebook has a parameter {name!r}; {hint}")
+    return {name: _fit(name, value, known[name], source) for name, value in values.items()}
+
+
+def _fit(name: str, value: Any, default: Any, source: str) -> Any:
+    """The value, in a list where the default is one; a value of another kind is refused."""
+    if isinstance(default, Mapping):
+        expected, fits = "entries, such as {name: value}", isinstance(value, Mapping)
+    elif isinstance(default, list):
+        expected, fits = "a list", not isinstance(value, Mapping)
+        value = value if value is None else _as_list(value)
+    elif isinstance(default, bool):
+        expected, fits = "true or false", isinstance(value, bool | None)
+    else:
+        expected = "a number"
+        fits = not isinstance(default, int | float) or not isinstance(value, str | bool | Mapping)
+    if not fits:
+        raise WorkbookError(
+            f"{source}: {name} = {value!r}: expected {expected}, as its default {default!r}"
+        )
+    if isinstance(default, Mapping):
+        return {k: _fit(f"{name}.{k}", v, default.get(k), source) for k, v in value.items()}
+    return value
+
+
+def _as_list(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _named_notebooks(asked: list, notebooks: list[Notebook], path: Path) -> list[Notebook]:
+    if asked == ["all"]:
+        return [notebook for notebook in notebooks if notebook.name >= "01"]
+    return find(asked, notebooks, f"{shown(path)}: notebooks:")
+
+
+def _extensions(named: list, path: Path) -> list[Path]:
+    """The profile's extension files, after those that the environment already names."""
+    places = filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep))
+    files = [Path(place).expanduser().absolute() for place in places]
+    files += [resolve(str(place)) for place in named]
+    for file in files:
+        if not file.is_file():
+            raise WorkbookError(f"{shown(path)}: extensions: {file} is not a file")
+    return list(dict.fromkeys(files))
 
 
 class _Yaml(yaml.SafeLoader):

@@ -1,10 +1,18 @@
-"""What is up to date: what each notebook of a run was given and made, by content, not by time."""
+"""What is up to date: a stamp says what a notebook was given and what it made, by content.
+
+A stamp is a small JSON file beside the executed copies. It is written when its notebook has run to
+the end and removed when that starts again, so a notebook that was stopped or killed has none.
+
+A file belongs to the notebook that wrote it last. What a killed attempt left belongs to the next
+notebook that succeeds, which usually is the same one on its second try. Where a notebook rewrites a
+file of an earlier one, the file is its own from then on: once that file is gone, only the later
+notebook runs again. Notebooks therefore write files of their own.
+"""
 
 import hashlib
 import json
 import os
 import platform
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -12,8 +20,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from emoshare_utils.files import atomic
+from emoshare_utils.names import split_layer
 from emoshare_utils.paths import Run, home, resolve, shown
 
+PACKAGE = Path(__file__).parents[1]
+NOT_COUNTED = ("runner", "__main__.py")  # no number depends on these
 LIBRARIES = (
     "espeakng-loader",
     "matplotlib",
@@ -28,28 +40,38 @@ LIBRARIES = (
     "torchaudio",
     "transformers",
 )
-RUNNER = ("__main__.py", "workbook.py", "ledger.py", "screen.py")  # no number depends on these
 PICTURES = (".pdf", ".png")  # no notebook reads another's pictures
 # Compared by size alone: audio, which notebook 01 checks, feature stores, which keep checksums,
 # and what lies beside a corpus and is not read.
 SIZED = (".wav", ".flac", ".ogg", ".mp3", ".npy", ".flv", ".mp4", ".zip", ".gz", ".tar", ".tgz")
+EARLIER = "what it starts from"
 
 
-class Ledger:
-    """The record of a run, kept as JSON beside the executed notebooks.
+class Stamps:
+    """The stamps of a run.
 
-    A notebook is up to date if its inputs are those of its last success and everything it made is
-    still there with the same content.
+    A notebook is up to date if its inputs are those of its stamp, what earlier notebooks made is
+    what it started from, and everything it made is still there with the same content.
+
+    Args:
+        this: the run.
+        extensions: files that count as the package does.
     """
 
-    def __init__(self, this: Run) -> None:
+    def __init__(self, this: Run, extensions: Iterable[Path] = ()) -> None:
         self.run = this
-        self.file = this.notebooks / ".ledger.json"
-        record = json.loads(self.file.read_text()) if self.file.is_file() else {}
-        self.given: dict[str, dict[str, Any]] = record.get("given", {})
-        self.made: dict[str, dict[str, Any]] = record.get("made", {})
-        self.shared = {
-            "emoshare_utils": _digest(_package_sources()),
+        files = sorted(this.notebooks.glob(".[0-9][0-9]_*.json"))
+        self.stamps: dict[str, dict] = {
+            file.stem.removeprefix("."): json.loads(file.read_text("utf-8")) for file in files
+        }
+        counted = [
+            path
+            for path in files_below(PACKAGE)
+            if path.suffix != ".pyc" and path.relative_to(PACKAGE).parts[0] not in NOT_COUNTED
+        ]
+        self.software = {
+            "emoshare_utils": _content_of(counted, PACKAGE),
+            "extensions": {str(path): _checksum(path) for path in extensions},
             "libraries": {name: metadata.version(name) for name in LIBRARIES}
             | {"python": platform.python_version()},
         }
@@ -57,82 +79,114 @@ class Ledger:
     def inputs(
         self, name: str, cells: Iterable[str], parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """All that decides what the notebook `name` makes."""
+        """Tell all that decides what the notebook `name` makes."""
         made_here = parameters.get("corpus") == "simulated"  # follows from the parameters
         return {
             "code": _digest(cells),
             "parameters": dict(parameters),
-            "corpus folder": None if made_here else _folder(parameters.get("root")),
-            "other folders": {name: _folder(name) for name in _named(parameters)},
-            **self.shared,
-            "what it starts from": self._earlier(name),
+            "corpus folder": None if made_here else folder_digest(parameters.get("root")),
+            "other folders": {name: folder_digest(name) for name in _named(parameters)},
+            **self.software,
+            EARLIER: self._earlier(name),
         }
 
     def outdated(self, name: str, inputs: Mapping[str, Any]) -> str:
-        """Why the notebook has to run, or "" where it is up to date."""
-        if name not in self.given:
+        """Say why the notebook has to run; "" where it is up to date."""
+        if name not in self.stamps:
             return "has not run to its end yet"
+        stamp = self.stamps[name]
         for part, now in inputs.items():
-            if now != (then := self.given[name].get(part)):
+            if now != (then := stamp["given"].get(part)):
                 return f"{part} changed{_differing(now, then)}"
-        for path, about in self.made.items():
-            if name in about["by"] and _checksum(home() / path) != about["content"]:
+        for path, content in stamp["outputs"].items():
+            if _checksum(home() / path) != content:
                 return f"{path} is gone or changed"
         copy = self.run.notebooks / f"{name}.ipynb"
         return "" if copy.is_file() else f"{shown(copy)} is gone"
 
     @contextmanager
-    def recording(self, name: str, inputs: Mapping[str, Any]) -> Iterator[None]:
-        """Attribute the files written inside the block to the notebook, and its success.
+    def stamping(self, name: str, inputs: Mapping[str, Any]) -> Iterator[None]:
+        """Stamp the notebook that runs inside the block, if it succeeds.
 
-        What it made in an earlier or failed attempt stays attributed to it: it may find that
-        part done, and leave it. A file that a later notebook completes belongs to both; written
-        by the first again, it is for the later one to complete again.
+        All that changes below the run's folders meanwhile counts as its work, as does what is
+        there and belongs to no other notebook.
         """
         before = self._stats()
-        self.given.pop(name, None)
-        self._save()
-        try:
-            yield
-            self.given[name] = dict(inputs)
-        finally:
-            after = self._stats()
-            for path in [path for path, about in self.made.items() if name in about["by"]]:
-                if path not in after:
-                    del self.made[path]
-            for path in after:
-                # what it left as it found it, a finished notebook has accepted
-                own = path in self.made and max(self.made[path]["by"]) == name
-                if before.get(path) != after[path] or (own and name in self.given):
-                    by = self.made.get(path, {"by": []})["by"]
-                    by = [*(other for other in by if other < name), name]
-                    self.made[path] = {"by": by, "content": _checksum(home() / path)}
-            if name in self.given:
-                self.given[name]["what it starts from"] = self._earlier(name)
-            self._save()
+        self.stamps.pop(name, None)
+        self._file(name).unlink(missing_ok=True)
+        yield
+        after = self._stats()
+        for other, stamp in list(self.stamps.items()):
+            kept = {
+                path: content
+                for path, content in stamp["outputs"].items()
+                if before.get(path) == after.get(path) or (other > name and path not in after)
+            }
+            if len(kept) < len(stamp["outputs"]):
+                self._write(other, stamp | {"outputs": kept})
+        others = {path for stamp in self.stamps.values() for path in stamp["outputs"]}
+        outputs = {path: _checksum(home() / path) for path in after if path not in others}
+        given = {**inputs, EARLIER: self._earlier(name)}
+        self._write(name, {"given": given, "outputs": outputs})
 
-    def _earlier(self, name: str) -> dict[str, str | None]:
-        """The content of what earlier notebooks alone made."""
+    def _earlier(self, name: str) -> dict[str, str]:
+        """A digest of what each earlier notebook made, as it is now, without its pictures."""
         return {
-            path: _checksum(home() / path)
-            for path, about in self.made.items()
-            if max(about["by"]) < name and not path.endswith(PICTURES)
+            other: _digest(
+                (path, _checksum(home() / path))
+                for path in stamp["outputs"]
+                if not path.endswith(PICTURES)
+            )
+            for other, stamp in sorted(self.stamps.items())
+            if other < name
         }
 
     def _stats(self) -> dict[str, tuple[int, int, int]]:
+        """Size, time and inode of each file that the run has made, except the executed copies."""
         stats = {}
         for folder in (self.run.folder, self.run.figures):
-            for path in _files(folder):
+            for path in files_below(folder):
                 if path.parent != self.run.notebooks:
                     about = path.stat()
                     stats[shown(path)] = (about.st_size, about.st_mtime_ns, about.st_ino)
         return stats
 
-    def _save(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.file.with_suffix(".draft")
-        draft.write_text(json.dumps({"given": self.given, "made": self.made}, indent=1) + "\n")
-        draft.replace(self.file)
+    def _file(self, name: str) -> Path:
+        return self.run.notebooks / f".{name}.json"
+
+    def _write(self, name: str, stamp: dict) -> None:
+        self.stamps[name] = stamp
+        with atomic(self._file(name)) as file:
+            file.write(json.dumps(stamp, indent=1).encode())
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder, hidden ones left out, in order."""
+    for here, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and (path := Path(here, name)).is_file():
+                yield path
+
+
+def folder_digest(root: str | None) -> str | None:
+    """What tells a folder's content from another's; None where there is no folder."""
+    folder = resolve(root) if root else None
+    if folder is None or not folder.is_dir():
+        return None
+    return _content_of(files_below(folder), folder)
+
+
+def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """The folders that parameters name beside the corpus: encoders, and what they are made from."""
+    encoders = parameters.get("encoder") or []
+    for name in [encoders] if isinstance(encoders, str) else encoders:
+        folder, _ = split_layer(name)
+        if resolve(folder).is_dir():
+            yield folder
+    for source in (parameters.get("sources") or {}).values():
+        if root := source.get("root") if isinstance(source, Mapping) else source:
+            yield root
 
 
 def _differing(now: Any, then: Any) -> str:
@@ -143,40 +197,8 @@ def _differing(now: Any, then: Any) -> str:
     return ": " + ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
-def _package_sources() -> Iterator[tuple[str, str | None]]:
-    package = Path(__file__).parent
-    for path in _files(package):
-        if path.suffix != ".pyc" and path.name not in RUNNER:
-            yield str(path.relative_to(package)), _checksum(path)
-
-
-def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """The folders that parameters name beside the corpus: encoders, and what they are made from."""
-    encoders = parameters.get("encoder") or []
-    for name in [encoders] if isinstance(encoders, str) else encoders:
-        folder = re.sub(r"@(\d+|pooled)$", "", name)  # without its layer
-        if resolve(folder).is_dir():
-            yield folder
-    for source in (parameters.get("sources") or {}).values():
-        if root := source.get("root") if isinstance(source, Mapping) else source:
-            yield root
-
-
-def _folder(root: str | None) -> str | None:
-    """What tells a folder's content from another's; None where there is no folder."""
-    folder = resolve(root) if root else None
-    if folder is None or not folder.is_dir():
-        return None
-    return _digest((str(path.relative_to(folder)), _checksum(path)) for path in _files(folder))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files below a folder, hidden ones left out, in order."""
-    for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and (path := Path(here, name)).is_file():
-                yield path
+def _content_of(files: Iterable[Path], folder: Path) -> str:
+    return _digest((str(path.relative_to(folder)), _checksum(path)) for path in files)
 
 
 def _checksum(path: Path) -> str | None:
@@ -186,11 +208,11 @@ def _checksum(path: Path) -> str | None:
     about = path.stat()
     if path.suffix.lower() in SIZED:
         return f"{about.st_size} bytes"
-    return _content(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return _sha256(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
 @cache
-def _content(path: Path, *_stat: int) -> str:
+def _sha256(path: Path, *_stat: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

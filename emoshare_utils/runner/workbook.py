@@ -1,80 +1,117 @@
-"""Runs the numbered notebooks with papermill, each with its parameters, if it is out of date."""
+"""Runs the numbered notebooks that are out of date, each with its parameters, and publishes."""
 
-import fcntl
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emoshare_utils.paths import Run
-from emoshare_utils.runner.execute import _execute
-from emoshare_utils.runner.notebooks import Notebook, WorkbookError, read_notebooks
-from emoshare_utils.runner.profiles import read_parameters
+from emoshare_utils.files import atomic, locked
+from emoshare_utils.paths import Run, shown
+from emoshare_utils.runner.execute import execute
+from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find, read_notebooks
+from emoshare_utils.runner.profiles import Profile, read_profile
 from emoshare_utils.runner.screen import Step, say, summarise
-from emoshare_utils.runner.stamps import Ledger
+from emoshare_utils.runner.stamps import Stamps, files_below
+
+PAPER = "01", "05"  # its first notebook and its last; studies follow
 
 
 def run(
     profile: str,
     overrides: Mapping[str, Any] | None = None,
-    only: str | None = None,
+    only: Sequence[str] = (),
+    start: str | None = None,
+    studies: bool = False,
     force: bool = False,
 ) -> list[Step]:
-    """Run the numbered notebooks that are not up to date, in order.
+    """Run the notebooks that are not up to date, in order.
 
-    `profile` is a name in `profiles/` or a path to a .yaml file, `overrides` replaces its values,
-    `only` is one notebook's number or the start of its name. Raises WorkbookError before anything
-    runs (unknown profile, parameter or notebook, bad run name, the same run already going on) and
-    NotebookFailed at the first notebook that fails.
+    Args:
+        profile: a name in `profiles/` or the path of a .yaml file.
+        overrides: laid over its values.
+        only: these notebooks alone, each by its number or the start of its name.
+        start: leave out the notebooks before this one.
+        studies: run the studies after the paper's notebooks.
+        force: also run what is up to date.
+
+    Raises:
+        WorkbookError: before anything runs, for an unknown profile, parameter or notebook, or a
+            run's name that names no folder.
+        FolderError: another process runs the same, or nothing can be written.
+        NotebookFailed: the first notebook that fails.
     """
     notebooks = read_notebooks()
-    parameters = read_parameters(profile, overrides or {}, notebooks)
-    chosen = notebooks if only is None else [_choose(only, notebooks)]
-    try:
-        this = Run(parameters["run"])
-    except ValueError as error:
-        raise WorkbookError(str(error)) from None
-
+    read = read_profile(profile, overrides or {}, notebooks)
+    chosen = _chosen(read, notebooks, studies)
+    if only:
+        chosen = find(only, notebooks, "--only")
+    elif start is not None:
+        first, *_ = find([start], chosen, "--from")
+        chosen = chosen[chosen.index(first) :]
+    this = _run_of(read)
+    this.notebooks.mkdir(parents=True, exist_ok=True)
     steps = []
-    with _locked(this):
-        ledger = Ledger(this)
+    with locked(this.folder):
+        stamps = Stamps(this, read.extensions)
         for notebook in chosen:
-            start = time.monotonic()
-            given = {name: parameters[name] for name in notebook.parameters if name in parameters}
-            inputs = ledger.inputs(notebook.name, notebook.cells, given)
-            reason = "forced" if force else ledger.outdated(notebook.name, inputs)
+            begun = time.monotonic()
+            given = _given(read, notebook)
+            inputs = stamps.inputs(notebook.name, notebook.cells, given)
+            reason = "forced" if force else stamps.outdated(notebook.name, inputs)
             say(f"{notebook.name}  {reason or 'up to date'}")
             if reason:
-                with ledger.recording(notebook.name, inputs):
-                    _execute(notebook, given, this)
-            steps.append(Step(notebook.name, bool(reason), time.monotonic() - start))
+                with stamps.stamping(notebook.name, inputs):
+                    execute(notebook, given, this, read.extensions)
+            steps.append(Step(notebook.name, bool(reason), time.monotonic() - begun))
     summarise(steps, this.figures)
     return steps
 
 
-def _choose(only: str, notebooks: list[Notebook]) -> Notebook:
-    for notebook in notebooks:
-        if notebook.name.startswith(only.zfill(2)):
-            return notebook
-    names = ", ".join(notebook.name for notebook in notebooks)
-    raise WorkbookError(f"--only {only}: expected the number or name of one of {names}")
+def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
+    """Make `figures/published/<run>/` what the run has drawn, and write nothing else.
+
+    Raises WorkbookError where the run has drawn nothing, or one of its notebooks (those that
+    `run` takes, and any study that has run) is not up to date.
+    """
+    notebooks = read_notebooks()
+    read = read_profile(profile, overrides or {}, notebooks)
+    this = _run_of(read)
+    drawn = {path.relative_to(this.figures): path for path in files_below(this.figures)}
+    if not drawn or not this.folder.is_dir():
+        raise WorkbookError(f"run {this.name!r} has drawn nothing: run the profile {profile} first")
+    with locked(this.folder):
+        stamps = Stamps(this, read.extensions)
+        chosen = _chosen(read, notebooks, studies=False)
+        for notebook in notebooks:
+            inputs = stamps.inputs(notebook.name, notebook.cells, _given(read, notebook))
+            reason = stamps.outdated(notebook.name, inputs)
+            if reason and (
+                notebook in chosen or (this.notebooks / f"{notebook.name}.ipynb").is_file()
+            ):
+                raise WorkbookError(f"{notebook.name} is not up to date, run it first: {reason}")
+        for path in files_below(this.published):
+            if path.relative_to(this.published) not in drawn:
+                path.unlink()
+                say(f"removed {shown(path)}")
+        for name, path in drawn.items():
+            (this.published / name).parent.mkdir(parents=True, exist_ok=True)
+            with atomic(this.published / name) as file:
+                file.write(path.read_bytes())
+    say(f"{len(drawn)} files in {shown(this.published)}/")
 
 
-@contextmanager
-def _locked(this: Run) -> Iterator[None]:
-    """Hold the run for this process; the lock goes with the process, however that ends."""
-    this.folder.mkdir(parents=True, exist_ok=True)
-    with (this.folder / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise WorkbookError(
-                f"run {this.name!r} is already going on (process {lock.read().strip()}): wait for "
-                "it, or give this one another name with --set run=…"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
+def _chosen(read: Profile, notebooks: list[Notebook], studies: bool) -> list[Notebook]:
+    """The profile's notebooks; if it names none, the paper's and, if asked for, the studies."""
+    first, last = PAPER
+    numbered = [n for n in notebooks if first <= n.name[:2]]
+    return read.notebooks or [n for n in numbered if studies or n.name[:2] <= last]
+
+
+def _given(read: Profile, notebook: Notebook) -> dict[str, Any]:
+    return {n: read.parameters[n] for n in notebook.parameters if n in read.parameters}
+
+
+def _run_of(read: Profile) -> Run:
+    try:
+        return Run(read.parameters["run"])
+    except ValueError as error:
+        raise WorkbookError(str(error)) from None

@@ -1,8 +1,7 @@
-"""The runner: which notebooks run, when, with what, and how a failure shows."""
+"""The runner: which notebooks run, in which order, and how a failure shows."""
 
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -11,84 +10,22 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from toy_notebooks import FOLDERS, PROFILE, edit, ran, write
 
 from emoshare_utils import __main__
-from emoshare_utils.paths import Run, home, resolve
-from emoshare_utils.runner import stamps as ledger
+from emoshare_utils.files import FolderError, locked
+from emoshare_utils.paths import Run, resolve
 from emoshare_utils.runner.execute import NotebookFailed
-from emoshare_utils.runner.notebooks import read_notebooks
-from emoshare_utils.runner.profiles import WorkbookError, parse_settings, read_parameters
-from emoshare_utils.runner.workbook import _locked, run
+from emoshare_utils.runner.notebooks import WorkbookError
+from emoshare_utils.runner.workbook import publish, run
 
-PROFILE = "run: demo\nroot: null\nclips: 3\nrate: 1e-4\n"
-FOLDERS = """
-from emoshare_utils.paths import Run
-this = Run(run)
-this.figures.mkdir(parents=True, exist_ok=True)
+# `run`, in a process of its own
+COMMAND = """
+import sys
+from pathlib import Path
+from emoshare_utils.runner import stamps, workbook
+stamps.PACKAGE = Path('no package')
 """
-DATA = FOLDERS + "(this.folder / 'clips.csv').write_text('clip\\n' * clips)"
-TRAIN = (
-    FOLDERS
-    + """
-import os, sys
-print('0 %\\r\\033[1mtraining at\\033[0m', rate, flush=True)
-n = (this.folder / 'clips.csv').read_text().count('clip')
-(this.folder / 'predictions.txt').write_text(f'{n // 2}')
-(this.folder / 'kernel.txt').write_text(f'{sys.executable} {os.getcwd()}')
-"""
-)
-RESULTS = FOLDERS + (
-    "(this.figures / 'table1.csv').write_text((this.folder / 'predictions.txt').read_text())"
-)
-
-package_sources = ledger._package_sources
-
-
-def write(name, *cells, parameters="run = 'x'"):
-    """A notebook of a parameters cell and code cells; text that starts with # is prose."""
-    made = [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    made += [new_markdown_cell(c) if c.startswith("#") else new_code_cell(c) for c in cells]
-    nbformat.write(new_notebook(cells=made), str(home() / "notebooks" / f"{name}.ipynb"))
-
-
-def edit(name, old, new, cell_type="code"):
-    path = home() / "notebooks" / f"{name}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == cell_type:
-            cell.source = cell.source.replace(old, new)
-    nbformat.write(notebook, str(path))
-
-
-def ran(steps):
-    """The numbers of the notebooks that ran."""
-    return [step.notebook[:2] for step in steps if step.ran]
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty project, in a folder whose name papermill would take for a format.
-
-    The package counts as unchanged, whoever works on it meanwhile.
-    """
-    root = tmp_path / "a {strange} place"
-    for name in ("notebooks", "profiles"):
-        (root / name).mkdir(parents=True)
-    monkeypatch.setenv("EMOSHARE_HOME", str(root))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ledger, "_package_sources", list)
-    (root / "profiles" / "demo.yaml").write_text(PROFILE)
-    return root
-
-
-@pytest.fixture
-def three(project):
-    """Data, training and results; nothing has run."""
-    write("01_data", "# The clips", DATA, parameters="run = 'x'\nroot = None\nclips = 1")
-    write("02_training", "# Training", TRAIN, parameters="run = 'x'\nrate: float = 0.1")
-    write("03_results", RESULTS)
-    return project
 
 
 def test_runs_what_is_out_of_date_and_nothing_else(three, tmp_path, capsys, monkeypatch):
@@ -113,9 +50,8 @@ def test_runs_what_is_out_of_date_and_nothing_else(three, tmp_path, capsys, monk
     assert said[-2:] == ["figures/demo/", "  table1  csv"]
 
     # Nothing changed: it takes no time, and papermill is not even imported.
-    command = (
-        "import sys; from emoshare_utils import ledger, workbook; ledger._package_sources = list; "
-        "print([step.ran for step in run('demo')]); "
+    command = COMMAND + (
+        "print([step.ran for step in workbook.run('demo')])\n"
         "print({'torch', 'transformers', 'pandas', 'papermill', 'nbformat'} & set(sys.modules))"
     )
     start = time.monotonic()
@@ -145,106 +81,90 @@ def test_runs_what_is_out_of_date_and_nothing_else(three, tmp_path, capsys, monk
 
     # A parameter reruns the notebook that takes it, and the later ones if files then differ.
     assert ran(run("demo", {"clips": 4})) == ["01", "02", "03"]
-    assert "02_training  what it starts from changed: runs/demo/clips.csv" in (
-        capsys.readouterr().out
-    )
+    assert "02_training  what it starts from changed: 01_data" in capsys.readouterr().out
     assert (this.figures / "table1.csv").read_text() == "2"
     assert ran(run("demo", {"clips": 4, "rate": 0.5})) == ["02"]
 
     # One notebook alone, whatever the others are; forced, whatever it is.
-    assert ran(run("demo", only="3")) == []
-    assert ran(run("demo", only="03_re", force=True)) == ["03"]
-    assert ran(run("demo", only="02")) == ["02"]
+    assert ran(run("demo", only=["3"])) == []
+    assert ran(run("demo", only=["03_re"], force=True)) == ["03"]
+    assert ran(run("demo", only=["02"])) == ["02"]
 
 
-def test_a_corpus_folder_counts_by_label_content_and_audio_size(three):
-    corpus = three / "corpus"
-    corpus.mkdir()
-    (corpus / "labels.csv").write_text("a,1")
-    (corpus / "a.wav").write_bytes(b"1234")
-    (three / "profiles" / "demo.yaml").write_text(PROFILE.replace("null", "corpus"))
-
-    def of(root="corpus"):
-        return ledger._folder(root)
-
-    first = of()
-    (corpus / "a.wav").write_bytes(b"4321")
-    os.utime(corpus / "labels.csv", (1, 1))
-    assert of() == first
-    (corpus / "labels.csv").write_text("a,2")
-    second = of()
-    assert second != first
-    (corpus / "a.wav").write_bytes(b"12345")
-    third = of()
-    assert third != second
-    (corpus / "a.wav").rename(corpus / "b.wav")
-    assert of() not in (third, None)
-    assert of(None) is of("no/such/folder") is None
+@pytest.fixture
+def five(project):
+    """An introduction, two notebooks of the paper, the paper's last one, and a study."""
+    for name in ("00_start", "01_data", "03_training", "05_results", "06_study"):
+        write(name, "1", parameters="run = 'x'\nroot = None\nclips = 1\nrate = 1.0")
+    return project
 
 
-def test_folders_of_encoders_and_sources_count_by_content(three):
-    for name in ("mine", "speech", "more"):
-        (three / name).mkdir()
-        (three / name / "a.json").write_text(name)
+def test_which_notebooks_run(five, capsys):
+    def chosen(**options):
+        return [step.notebook[:2] for step in run("demo", **options)]
 
-    def of():
-        sources = {"a": "speech", "b": {"root": "more"}, "simulated": ""}
-        parameters = {"encoder": ["fbank", "hubert-base@6", "mine@2"], "sources": sources}
-        return ledger.Ledger(Run("demo")).inputs("01_data", [], parameters)["other folders"]
-
-    first = of()
-    assert first.keys() == {"mine", "speech", "more"} and None not in first.values()
-    for name in first:
-        (three / name / "a.json").write_text("another")
-        assert [key for key, value in of().items() if value != first[key]] == [name]
-        (three / name / "a.json").write_text(name)
-    one = ledger.Ledger(Run("demo")).inputs("01_data", [], {"encoder": "mine"})
-    assert one["other folders"].keys() == {"mine"}
-
-
-@pytest.mark.parametrize("root", ["", "root: null\n", "root: ''\n", "root: voices\n"])
-def test_a_simulated_corpus_needs_no_folder(project, root):
-    make = (
-        "(home() / (root or 'here')).mkdir()\n(home() / (root or 'here') / 'a.csv').write_text('a')"
-    )
-    parameters = "run = 'x'\nroot = ''\ncorpus = 'simulated'"
-    write("01_data", "from emoshare_utils.paths import home\n" + make, parameters=parameters)
-    (project / "profiles" / "demo.yaml").write_text("run: demo\ncorpus: simulated\n" + root)
-    assert ran(run("demo")) == ["01"]
-    assert ran(run("demo")) == []
+    assert chosen() == ["01", "03", "05"]
+    assert ran(run("demo", studies=True)) == ["06"]
+    assert chosen(studies=True) == ["01", "03", "05", "06"]
+    assert chosen(only=["06", "1"]) == ["01", "06"]
+    assert chosen(only=["00"]) == ["00"]
+    assert chosen(start="03") == ["03", "05"]
+    assert chosen(start="03_tr", studies=True) == ["03", "05", "06"]
+    profile = five / "profiles" / "demo.yaml"
+    for given, expected in (
+        ("all", ["01", "03", "05", "06"]),
+        ("[06, 01]", ["01", "06"]),
+        ("3", ["03"]),
+        ("[05_results]", ["05"]),
+    ):
+        profile.write_text(f"{PROFILE}notebooks: {given}\n")
+        assert chosen() == chosen(studies=True) == expected
+        assert chosen(only=["06"]) == ["06"]
+    profile.write_text(PROFILE + "notebooks: [08]\n")
+    with pytest.raises(WorkbookError, match="demo.yaml: notebooks: 08: .* one of 00_start, 01"):
+        run("demo")
 
 
-def test_the_package_and_the_libraries_count(three, monkeypatch):
-    names = {name for name, _ in package_sources()}
-    assert {"paths.py", "progress.py"} <= names
-    assert not {"workbook.py", "ledger.py", "screen.py"} & names
+def test_the_command_line_says_the_same(five, monkeypatch, capsys):
+    asked = {}
+    monkeypatch.setattr("emoshare_utils.runner.workbook.run", lambda *a, **b: asked.update(b, a=a))
+    words = ["--set", "clips=2", "rate=3", "--set", "clips=4", "--only", "01", "03"]
+    assert __main__.main(["run", "demo", *words, "--studies", "--force"]) == 0
+    assert asked.pop("a") == ("demo", {"clips": 4, "rate": 3})
+    assert asked == {"only": ["01", "03"], "start": None, "studies": True, "force": True}
+    assert __main__.main(["run", "demo", "--from", "03"]) == 0
+    assert asked["start"] == "03" and asked["only"] == [] and not asked["studies"]
+    with pytest.raises(SystemExit):
+        __main__.main(["run", "demo", "--from", "03", "--only", "03"])
+    assert "not allowed with argument" in capsys.readouterr().err
 
-    def shared():
-        return ledger.Ledger(Run("demo")).shared
 
-    first = shared()
-    assert first["libraries"]["python"] == platform.python_version()
-    monkeypatch.setattr(ledger.metadata, "version", lambda library: "0")
-    assert shared()["libraries"] != first["libraries"]
-    monkeypatch.setattr(ledger, "_package_sources", lambda: [("paths.py", "another")])
-    assert shared()["emoshare_utils"] != first["emoshare_utils"]
+def test_help_is_quick():
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        command = [sys.executable, "-m", "emoshare_utils", "--help"]
+        assert "publish" in subprocess.run(command, capture_output=True, text=True).stdout
+        seconds.append(time.monotonic() - start)
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-c", "pass"])
+        seconds[-1] -= time.monotonic() - start
+    assert min(seconds) < 0.3
 
 
 def test_a_failure_stops_the_run_and_the_next_one_resumes(project, capfd):
-    make = "(this.folder / 'log').write_text('1')"
-    more = "assert (this.folder / 'log').exists()\n(this.folder / 'log').write_text('12')"
     part = "if not (this.folder / 'part.npy').exists(): (this.folder / 'part.npy').write_text('p')"
-    write("01_data", FOLDERS + make, parameters="run = 'x'\nroot = None")
+    write("01_data", FOLDERS, parameters="run = 'x'\nroot = None")
     bad = "rate = 2\nif rate > 1:\n    raise ValueError('share 1.2 is outside [0, 1]')"
     stop = "assert not (this.folder / '.stop').exists()"
-    write("02_training", "# Half", FOLDERS + part, "# The rest", bad, more, stop)
+    write("02_training", "# Half", FOLDERS + part, "# The rest", bad, stop)
     write("03_results", FOLDERS, parameters="run = 'x'\nclips = 1\nrate = 1.0")
     this = Run("demo")
 
     assert __main__.main(["run", "demo"]) == 1
     said = capfd.readouterr()
     for expected in (
-        "02_training failed in cell 4/6",
+        "02_training failed in cell 4/5",
         "ValueError: share 1.2 is outside [0, 1]",
         "runs/demo/notebooks/02_training.ipynb",
         "the same command goes on with 02_training",
@@ -274,12 +194,6 @@ def test_a_failure_stops_the_run_and_the_next_one_resumes(project, capfd):
     (this.folder / ".stop").unlink()
     assert ran(run("demo")) == ["02"]
 
-    # A file that two notebooks write takes both.
-    (this.folder / "log").unlink()
-    assert ran(run("demo")) == ["01", "02"]
-    assert (this.folder / "log").read_text() == "12"
-    assert ran(run("demo")) == []
-
 
 @pytest.mark.parametrize(
     "cell, error",
@@ -300,6 +214,13 @@ def test_a_notebook_that_ends_early_has_failed(project, cell, error):
     assert run("demo", {"skip": True})[0].ran
 
 
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert path.exists()
+
+
 def test_a_second_run_is_refused_and_ctrl_c_stops_the_first(project):
     slow = FOLDERS + "import time\n(this.folder / 'pid').write_text('')\ntime.sleep(60)"
     write("01_data", slow, parameters="run = 'x'\nroot = None\nclips = 1\nrate = 1.0")
@@ -311,11 +232,11 @@ def test_a_second_run_is_refused_and_ctrl_c_stops_the_first(project):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
-        deadline = time.monotonic() + 30
-        while not (Run("demo").folder / "pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(WorkbookError, match=rf"already going on \(process {first.pid}\)"):
+        wait_for(Run("demo").folder / "pid")
+        message = rf"runs/demo is being written by another run: .* \(process {first.pid}\)"
+        with pytest.raises(FolderError, match=message):
             run("demo")
+        assert __main__.main(["run", "demo"]) == 2
         first.send_signal(signal.SIGINT)
         said = first.communicate(timeout=30)
     finally:
@@ -324,8 +245,54 @@ def test_a_second_run_is_refused_and_ctrl_c_stops_the_first(project):
     assert said[1].strip() == (
         "stopped in 01_data, cell 3/3: the same command goes on with that notebook"
     )
-    with _locked(Run("demo")):
+    with locked(Run("demo").folder):
         pass
+
+
+FILL = """
+import time
+for number in range(2):
+    file = folder / f'{number}.npy'
+    if not file.exists(): file.write_text(f'{run} {number}')
+    if not (this.folder / '.quick').exists():
+        (this.folder / '.killed').touch()
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("between", ["", "wav/0.npy"])
+def test_a_killed_run_resumes_and_files_still_have_their_maker(project, between):
+    """`between`: a file of the notebook before, lost after the kill."""
+    make = FOLDERS + "folder = this.folder / '{0}'\nfolder.mkdir(exist_ok=True)\n"
+    rest = "run = 'x'\nroot = None\nclips = 1\nrate = 1.0"
+    quick = FILL[: FILL.index("    if not (this.folder")]
+    write("01_data", make.format("wav") + quick, parameters=rest)
+    write("02_features", make.format("features") + FILL)
+    write("03_results", FOLDERS + "(this.figures / 'table.csv').write_text('1')")
+    this = Run("demo")
+    command = [sys.executable, "-c", COMMAND + "workbook.run('demo')"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(this.folder / ".killed")
+    finally:
+        first.kill()
+        first.wait()
+    assert (this.folder / "features" / "0.npy").exists()
+    (this.folder / ".quick").touch()
+    if between:
+        (this.folder / between).unlink()
+
+    assert ran(run("demo")) == (["01"] if between else []) + ["02", "03"]
+    assert ran(run("demo")) == []
+    for number in (1, 0):
+        shard = this.folder / "features" / f"{number}.npy"
+        shard.unlink()
+        assert "02" in ran(run("demo"))
+        assert shard.read_text() == f"demo {number}"
+        assert ran(run("demo")) == []
+    (this.folder / "wav" / "1.npy").unlink()
+    assert ran(run("demo")) == ["01"]
+    assert ran(run("demo")) == []
 
 
 @pytest.mark.parametrize(
@@ -333,40 +300,29 @@ def test_a_second_run_is_refused_and_ctrl_c_stops_the_first(project):
     [
         (["demo", "--set", "clip=2"], "no notebook has a parameter 'clip'; did you mean 'clips'?"),
         (["demmo"], "did you mean 'demo'?"),
-        (["xyz"], "there are demo"),
-        (["nowhere/else.yaml"], "there are demo"),
+        (["xyz"], "expected one of demo"),
+        (["nowhere/else.yaml"], "expected one of demo"),
         (["demo", "--set", "clips"], "expected name=value"),
         (["demo", "--set", "clips=[1"], "is not YAML"),
         (["demo", "--set", "clips=many"], "expected a number, as its default 1"),
         (["demo", "--set", "clips=true"], "expected a number"),
+        (["demo", "--set", "clips.more=1"], "expected a number"),
         (["demo", "--set", "shuffle=no"], "expected true or false"),
-        (["demo", "--only", "07"], "the number or name of one of 01_data, 02_training"),
+        (["demo", "--set", "sizes=3"], "sizes = 3: expected entries, such as {name: value}"),
+        (["demo", "--set", "sizes="], "sizes = None: expected entries"),
+        (["demo", "--set", "sizes.lstm=wide"], "sizes.lstm = 'wide': expected a number"),
+        (["demo", "--set", "sizes.cnn.first=2"], "expected a list, as its default [4]"),
+        (["demo", "--only", "07"], "--only 07: expected the number or name of one of 01_data"),
+        (["demo", "--only", "01", "4", "more"], "--only more: expected the number or name"),
+        (["demo", "--from", "07"], "--from 07: expected the number or name of one of 01_data"),
         (["demo", "--set", "run=../x"], "run = '../x' cannot name a folder"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_before_anything_is_made(three, capsys, arguments, message):
-    write("04_more", parameters="run = 'x'\nshuffle = True")
+    write("04_more", parameters="run = 'x'\nshuffle = True\nsizes = {'lstm': 8, 'cnn': [4]}")
     assert __main__.main(["run", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (three / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    "profile, message",
-    [
-        (
-            PROFILE + "rat: 2\n",
-            r"demo.yaml: no notebook has a parameter 'rat'; did you mean 'rate'",
-        ),
-        ("run: demo\n", "demo.yaml lacks root"),
-        ("- run\n", "expected lines of `name: value`"),
-        ("run: [", "demo.yaml is not YAML"),
-    ],
-)
-def test_a_bad_profile_is_refused(three, profile, message):
-    (three / "profiles" / "demo.yaml").write_text(profile)
-    with pytest.raises(WorkbookError, match=message):
-        run("demo")
 
 
 def test_a_parameters_cell_may_not_compute(three):
@@ -378,50 +334,53 @@ def test_a_parameters_cell_may_not_compute(three):
         run("demo")
 
 
-def test_one_value_for_a_list_is_a_list_of_one(three):
-    write("04_more", parameters="run = 'x'\nencoders = ['fbank', 'mfcc']")
-    notebooks = read_notebooks()
-    for given, expected in (("mfcc", ["mfcc"]), (["mfcc"], ["mfcc"]), (None, None)):
-        values = read_parameters("demo", {"encoders": given}, notebooks)
-        assert values == {
-            "run": "demo",
-            "root": None,
-            "clips": 3,
-            "rate": 1e-4,
-            "encoders": expected,
-        }
-
-
-def test_yaml_values():
-    given = parse_settings(
-        ["a=1e-4", "b=[no, en]", "c=true", "d=-3", "e=", "f=007", "g=a=b", "h=2.5", "i=~/clips"]
-    )
-    assert given == {
-        "a": 1e-4, "b": ["no", "en"], "c": True, "d": -3, "e": None, "f": "007", "g": "a=b",
-        "h": 2.5, "i": "~/clips",
-    }  # fmt: skip
-
-
 def test_run_names_and_folders(project):
     for name in ("..", "../x", "a/b", "", ".hidden", "a b", "a\n", "/tmp", None, 3):
         with pytest.raises(ValueError, match="cannot name a folder"):
             Run(name)
     assert Run("crema_d-2.1").figures == project / "figures" / "crema_d-2.1"
+    assert Run("demo").published == project / "figures" / "published" / "demo"
     assert resolve("../corpus") == project.parent / "corpus"
     assert resolve("/data/corpus") == Path("/data/corpus")
     assert resolve("~/corpus") == Path.home() / "corpus"
 
 
-def test_a_file_that_a_finished_notebook_leaves_as_it_found_it_is_up_to_date(project):
-    this, inputs = Run("demo"), {"code": "1"}
-    this.notebooks.mkdir(parents=True)
-    (this.notebooks / "01_data.ipynb").touch()
-    manifest = this.folder / "manifest.json"
-    with ledger.Ledger(this).recording("01_data", inputs):
-        manifest.write_text("made")
-    manifest.write_text("made again by another run of the same corpus")
-    assert "manifest.json is gone or changed" in ledger.Ledger(this).outdated("01_data", inputs)
-    with ledger.Ledger(this).recording("01_data", inputs):
-        pass  # finds its part done
-    record = ledger.Ledger(this)
-    assert not record.outdated("01_data", record.given["01_data"])
+def test_publish_makes_the_record_what_the_run_has_drawn(three, capsys):
+    this = Run("demo")
+    with pytest.raises(WorkbookError, match="run 'demo' has drawn nothing"):
+        publish("demo")
+    assert not (three / "runs").exists()
+    write("06_study", FOLDERS + "(this.figures / 'study.csv').write_text('s')")
+    run("demo")
+    other = three / "figures" / "published" / "other" / "table1.csv"
+    for path in (other, this.published / "old.csv", this.published / "table1.csv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
+
+    def published():
+        return {path.name: path.read_text() for path in this.published.iterdir()}
+
+    before = {path: path.read_bytes() for path in three.rglob("*") if path.is_file()}
+    with pytest.raises(WorkbookError, match="02_training is not up to date.*parameters changed"):
+        publish("demo", {"rate": 3})
+    assert before == {path: path.read_bytes() for path in three.rglob("*") if path.is_file()}
+
+    assert __main__.main(["publish", "demo"]) == 0
+    said = capsys.readouterr().out
+    assert "removed figures/published/demo/old.csv\n1 files in figures/published/demo/" in said
+    assert published() == {"table1.csv": "1"}
+    changed = {path for path in before if not path.exists() or path.read_bytes() != before[path]}
+    lock = this.folder / ".lock"
+    assert changed - {lock} == {this.published / "old.csv", this.published / "table1.csv"}
+
+    # A study need not run; once it has, it has to be up to date as well.
+    run("demo", studies=True)
+    publish("demo")
+    assert published() == {"table1.csv": "1", "study.csv": "s"}
+    edit("06_study", "'s'", "'t'")
+    assert __main__.main(["publish", "demo"]) == 2
+    assert "06_study is not up to date, run it first: code changed" in capsys.readouterr().err
+    assert published() == {"table1.csv": "1", "study.csv": "s"}
+    run("demo", studies=True)
+    publish("demo")
+    assert published() == {"table1.csv": "1", "study.csv": "t"}
