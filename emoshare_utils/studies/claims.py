@@ -1,4 +1,4 @@
-"""The paper's two claims, and whether the data at hand can carry them.
+"""The paper's two claims, and whether the data at hand can support them.
 
 HuBERT's embeddings are better than wav2vec2.0's (Table 1), and attention, Architecture 2 against
 Architecture 1, helps where the embedding is good and hurts where it is not (section 3 and Fig. 3).
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from emoshare_utils.features.acoustic import ACOUSTIC
-from emoshare_utils.names import UNTRAINED, label, split_layer
+from emoshare_utils.names import ARCHITECTURES, UNTRAINED, label, split_layer
 from emoshare_utils.results.comparisons import compare
 from emoshare_utils.results.scores import score
 
 HUBERT = "HuBERT over wav2vec2.0"
 ATTENTION = "attention helps where the embedding is good"
-ARCHITECTURES = (1, 2)
-SIZES = {
+MEAN, ATTENDS = CLAIMED = 1, 2  # the claims are about these architectures: Eq. 1 and Eq. 2
+PAIRS = {
     "hubert-base": "wav2vec2-base",
     "hubert-large": "wav2vec2-large",
     "hubert-mini": "wav2vec2-mini",
@@ -35,20 +35,20 @@ def claims(
     """What the predictions say about each part of the claims; arguments as in `compare`.
 
     The good embedding is the pretrained encoder with the highest mean rho over both
-    architectures, the poor features are those with the lowest of all. Only systems trained with
-    both architectures count, and pretrained are encoders other than the workbook's untrained one.
+    architectures; the poor features are those with the lowest of all. Only encoders trained with
+    both architectures count; the untrained control does not count as pretrained.
 
     Returns:
-        One row a part: claim, holds ("yes", "no, the opposite", "open", "the data cannot speak to
+        One row per part: claim, holds ("yes", "no, the opposite", "open", "the data cannot speak to
         it"), then the columns of `compare`. Where the data cannot speak, `contrast` says
         what is missing, and there are no numbers.
     """
     rows = predictions[predictions["split"] == split]
     trained = rows.groupby("encoder")["architecture"].agg(set)
-    encoders = [name for name, found in trained.items() if found >= set(ARCHITECTURES)]
+    encoders = [name for name, found in trained.items() if found >= set(CLAIMED)]
     scores, _ = score(rows, emotions, resamples=1)
-    levels = scores[scores["architecture"].isin(ARCHITECTURES)].groupby("encoder")["rho"].mean()
-    parts = _hubert(encoders) | _attention(encoders, levels)
+    means = scores[scores["architecture"].isin(CLAIMED)].groupby("encoder")["rho"].mean()
+    parts = _hubert(encoders) | _attention(encoders, means)
     contrasts = {name: weights for (_, name), weights in parts.items() if weights}
     compared = compare(predictions, emotions, contrasts, split, resamples, speakers)
     table = pd.DataFrame(list(parts), columns=["claim", "contrast"])
@@ -58,30 +58,44 @@ def claims(
     return table
 
 
+def encoder_contrast(
+    encoder: str, other: str, architectures: Sequence[int] = CLAIMED
+) -> tuple[str, Weights]:
+    """A contrast's name and weights: one encoder less another, mean over the architectures."""
+    weights = {(encoder, number): 1 / len(architectures) for number in architectures}
+    weights |= {(other, number): -1 / len(architectures) for number in architectures}
+    return f"{label(encoder)} − {label(other)}, mean of {_short(architectures)}", weights
+
+
 def _hubert(encoders: Sequence[str]) -> dict[tuple[str, str], Weights]:
     parts = {}
-    for hubert, wav2vec2 in SIZES.items():
+    for hubert, wav2vec2 in PAIRS.items():
+        name, weights = encoder_contrast(hubert, wav2vec2)
         missing = [label(encoder) for encoder in (hubert, wav2vec2) if encoder not in encoders]
         if missing:
-            parts[HUBERT, f"needs {' and '.join(missing)} with A1 and A2"] = {}
-            continue
-        mean = {(hubert, architecture): 0.5 for architecture in ARCHITECTURES}
-        mean |= {(wav2vec2, architecture): -0.5 for architecture in ARCHITECTURES}
-        parts[HUBERT, f"{label(hubert)} − {label(wav2vec2)}, mean of A1 and A2"] = mean
+            name, weights = f"needs {' and '.join(missing)} with {_short(CLAIMED)}", {}
+        parts[HUBERT, name] = weights
     return parts
 
 
-def _attention(encoders: Sequence[str], levels: pd.Series) -> dict[tuple[str, str], Weights]:
-    untaught = {*ACOUSTIC, UNTRAINED}
-    pretrained = [name for name in encoders if split_layer(name)[0] not in untaught]
-    good = levels[pretrained].idxmax() if pretrained else None
-    poor = levels[encoders].idxmin() if encoders else None
+def _attention(encoders: Sequence[str], means: pd.Series) -> dict[tuple[str, str], Weights]:
+    not_pretrained = {*ACOUSTIC, UNTRAINED}
+    pretrained = [name for name in encoders if split_layer(name)[0] not in not_pretrained]
+    good = means[pretrained].idxmax() if pretrained else None
+    poor = means[encoders].idxmin() if encoders else None
     if good in (None, poor):
-        needs = "needs a pretrained encoder, and poorer features, both with A1 and A2"
+        needs = "needs a pretrained encoder, and poorer features, both with " + _short(CLAIMED)
         return {(ATTENTION, needs): {}}
-    gain, loss = {(good, 2): 1, (good, 1): -1}, {(poor, 1): 1, (poor, 2): -1}
+    mean, attends = (ARCHITECTURES[number].short for number in CLAIMED)
+    gain, loss = {(good, ATTENDS): 1, (good, MEAN): -1}, {(poor, MEAN): 1, (poor, ATTENDS): -1}
+    difference = f"{attends} − {mean} on the good embedding"
     return {
-        (ATTENTION, f"A2 − A1 on the good embedding, {label(good)}"): gain,
-        (ATTENTION, f"A1 − A2 on the poor features, {label(poor)}"): loss,
-        (ATTENTION, "A2 − A1 on the good embedding, less that on the poor features"): gain | loss,
+        (ATTENTION, f"{difference}, {label(good)}"): gain,
+        (ATTENTION, f"{mean} − {attends} on the poor features, {label(poor)}"): loss,
+        (ATTENTION, f"{difference}, less that on the poor features"): gain | loss,
     }
+
+
+def _short(architectures: Sequence[int]) -> str:
+    *others, last = (ARCHITECTURES[number].short for number in architectures)
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,4 +1,4 @@
-"""Which layer of an encoder to take, by linear probes of train shares."""
+"""Which layer of an encoder is the best, by linear probes of the train split's shares."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.results.metrics import spearman
-from emoshare_utils.studies.probes import _folds, _own_speakers, _regression
+from emoshare_utils.studies.probes import group_folds, ridge_regression, speaker_groups
 
 
 def pooled_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
@@ -15,26 +15,24 @@ def pooled_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
     return np.stack([store.frames(clip) for clip in clip_ids]).astype(np.float32)
 
 
-def layers_for_shares(
-    features: np.ndarray, shares: np.ndarray, speakers: Sequence[str]
-) -> np.ndarray:
-    """Mean rho of a probe of the shares on each layer, no speaker both fitted on and scored.
+def probe_layers(features: np.ndarray, shares: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+    """Mean rho of a linear probe of the shares on each layer, cross-validated over speakers.
 
     Args:
         features: (n, layers, W), the mean frames of the train clips.
         shares: (n, E).
-        speakers: (n,); a clip whose speaker is not known (NaN) is taken for its own.
+        speakers: (n,); an unknown one (NaN) counts as a speaker of its own.
 
     Returns:
-        (layers,); the highest is the best layer, chosen without the devel split.
+        (layers,); the best layer has the highest value. The devel split takes no part.
     """
-    folds = list(_folds(_own_speakers(pd.DataFrame({"speaker": speakers}))))
+    folds = list(group_folds(speaker_groups(pd.Series(speakers))))
 
-    def of_layer(x: np.ndarray) -> float:
+    def mean_rho(frames: np.ndarray) -> float:
         predicted = np.empty_like(shares, dtype=float)
         for fitted, scored in folds:
-            found = _regression().fit(x[fitted], shares[fitted]).predict(x[scored])
+            found = ridge_regression().fit(frames[fitted], shares[fitted]).predict(frames[scored])
             predicted[scored] = found.reshape(len(scored), -1)  # one emotion: a flat array
         return float(np.mean([spearman(*pair) for pair in zip(shares.T, predicted.T)]))
 
-    return np.array([of_layer(features[:, layer]) for layer in range(features.shape[1])])
+    return np.array([mean_rho(features[:, layer]) for layer in range(features.shape[1])])

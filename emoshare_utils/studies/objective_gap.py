@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from emoshare_utils.names import ARCHITECTURES, label, system
+from emoshare_utils.names import system
 from emoshare_utils.results.contrasts import Contrasts, better_architectures
 from emoshare_utils.results.predictions import read_networks
+from emoshare_utils.studies.claims import encoder_contrast
 
 
 def encoders_to_study(file: Path, asked: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -54,14 +55,11 @@ def objective_contrasts(
     for encoder in summary["encoder"].unique():
         better.setdefault(encoder, (encoder, int(summary["architecture"].min())))  # no rho at all
     numbers = sorted(summary["architecture"].unique())
-    shorts = [ARCHITECTURES[number].short for number in numbers]
-    mean = f"mean of {', '.join(shorts[:-1])} and {shorts[-1]}"
     contrasts: Contrasts = {}
-    for ours, theirs in zip(hubert, wav2vec2):
-        if {ours, theirs} <= better.keys():
-            part = 1 / len(numbers)
-            weights = {(ours, a): part for a in numbers} | {(theirs, a): -part for a in numbers}
-            contrasts[f"{label(ours)} − {label(theirs)}, {mean}"] = weights
+    for pair in zip(hubert, wav2vec2):
+        if better.keys() >= set(pair):
+            name, weights = encoder_contrast(*pair, numbers)
+            contrasts[name] = weights
     for name in (name for name in (*hubert, *wav2vec2) if name in better):
         for other in (other for other in others if other in better):
             a, b = better[name], better[other]

@@ -1,8 +1,8 @@
-"""Linear probes: what a clip's mean frame tells of its shares, speaker, sentence or loudness.
+"""Linear probes: how well a clip's mean frame predicts its shares, speaker, sentence or loudness.
 
-A probe is linear regression with a ridge penalty: of numbers, scored by Spearman's rho, or of a
-name (one column a name, the highest wins), scored by the share of clips told right. The penalty
-is chosen by leaving one clip out; features are standardised on the clips a probe is fitted on.
+A probe of a number is ridge regression, scored by Spearman's rho; a probe of a name is a ridge
+classifier (one column per name, the highest wins), scored by accuracy. The penalty is chosen by
+leave-one-out; features are standardised on the clips that the probe is fitted on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ def loudness(corpus: Corpus) -> np.ndarray:
 
 
 def can_be_probed(clips: pd.DataFrame, target: str) -> str:
-    """Why the column `target` of the clip table cannot be probed, or "" where it can."""
+    """Why the column `target` of the clip table cannot be probed; "" if it can."""
     if target not in clips:
         return "is no column of the clip table"
     heard = clips.loc[clips["split"].isin(["train", "devel"]), target]
@@ -46,21 +46,21 @@ def can_be_probed(clips: pd.DataFrame, target: str) -> str:
 
 
 def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
-    """What a linear map of the features tells of each target.
+    """Score a linear probe of each target on these features.
 
-    Fitted on the train clips and scored on devel, whose speakers are others. The speakers
-    themselves are told apart within devel, by sentence where the clips have one: a probe never
-    meets the sentence that it is scored on.
+    It is fitted on the train clips and scored on devel, which has other speakers. A probe of the
+    speaker is cross-validated within devel, over sentences where the clips have them, so that no
+    sentence is both fitted on and scored.
 
     Args:
-        features: (n, W), one row a clip.
-        clips: (n,) rows with split, speaker and the targets as columns; a text is a name, all
-            else is a number.
+        features: (n, W), one row per clip.
+        clips: (n,) rows with split, speaker and the targets as columns; a text column holds
+            names, any other numbers.
 
     Returns:
-        One row a target: target, measure ("accuracy" or "rho"), score, its 95 % interval over
-        resamples of the devel speakers (ci_low, ci_high; of the clips where it is the speaker
-        that is asked for), and chance (the share of the most frequent name; 0 for rho).
+        One row per target: target, measure ("accuracy" or "rho"), score, its 95 % interval over
+        resamples of the devel speakers (ci_low, ci_high; of the clips where the target is the
+        speaker), and chance (the fraction of the most frequent name; 0 for rho).
     """
     train, devel = (np.flatnonzero(clips["split"] == split) for split in ("train", "devel"))
     rows = []
@@ -71,64 +71,67 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
         if target == SPEAKER:
             within = clips.iloc[devel]
             groups = within["sentence" if "sentence" in within else "clip_id"]
-            folds = [(devel[fitted], devel[scored]) for fitted, scored in _folds(groups)]
+            folds = [(devel[fitted], devel[scored]) for fitted, scored in group_folds(groups)]
         predicted = np.empty(len(clips), dtype=values.dtype if named else float)
         for fitted, scored in folds:
             predicted[scored] = _predicted(features, values, named, fitted, scored)
-        score = _hits if named else spearman
-        truth, told = values[devel], predicted[devel]
-        units = np.arange(len(devel)) if target == SPEAKER else _own_speakers(clips.iloc[devel])
-        low, high = _interval(score, truth, told, units)
+        score = accuracy if named else spearman
+        truth, found = values[devel], predicted[devel]
+        units = (
+            np.arange(len(devel))
+            if target == SPEAKER
+            else speaker_groups(clips["speaker"].iloc[devel])
+        )
+        low, high = _interval(score, truth, found, units)
         chance = pd.Series(truth).value_counts(normalize=True).max() if named else 0.0
         measure = "accuracy" if named else "rho"
-        rows.append((target, measure, score(truth, told), low, high, chance))
+        rows.append((target, measure, score(truth, found), low, high, chance))
     return pd.DataFrame(rows, columns=["target", "measure", "score", "ci_low", "ci_high", "chance"])
 
 
 def _predicted(
     features: np.ndarray, values: np.ndarray, named: bool, fitted: np.ndarray, scored: np.ndarray
 ) -> np.ndarray:
-    model = _classification() if named else _regression()
+    classifier = make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES))
+    model = classifier if named else ridge_regression()
     values = values if named else values.astype(float)
     return model.fit(features[fitted], values[fitted]).predict(features[scored])
 
 
-def _hits(truth: np.ndarray, told: np.ndarray) -> float:
-    return float(np.mean(truth == told))
+def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """The fraction of equal values of (n,) and (n,)."""
+    return float(np.mean(truth == predicted))
 
 
 def _interval(
     score: Callable[[np.ndarray, np.ndarray], float],
     truth: np.ndarray,
-    told: np.ndarray,
+    predicted: np.ndarray,
     units: np.ndarray,
 ) -> tuple[float, float]:
-    """The 95 % interval of a score over resamples of the units that clips belong to."""
+    """The 95 % interval of a score over resamples of the units (speakers, clips)."""
     members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
     rng = np.random.default_rng(0)
     scores = []
     for _ in range(RESAMPLES):
         drawn = rng.integers(len(members), size=len(members))
         clips = np.concatenate([members[unit] for unit in drawn])
-        scores.append(score(truth[clips], told[clips]))
+        scores.append(score(truth[clips], predicted[clips]))
     return interval(np.array(scores), len(members))
 
 
-def _own_speakers(clips: pd.DataFrame) -> np.ndarray:
-    """The speaker of each clip; one of its own where that is not known."""
-    own = [f"clip {number}" for number in range(len(clips))]
-    known = clips["speaker"].notna()
-    return np.where(known, clips["speaker"].astype(object), own).astype(str)
+def speaker_groups(speakers: pd.Series) -> np.ndarray:
+    """The speaker of each clip, (n,); an unknown one counts as a speaker of its own."""
+    own = [f"clip {number}" for number in range(len(speakers))]
+    return np.where(speakers.notna(), speakers.astype(object), own).astype(str)
 
 
-def _folds(groups: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def group_folds(groups: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cross-validation: the clips to fit on and to score, no group in both."""
     count = min(FOLDS, len(set(groups)))
     return GroupKFold(count).split(np.zeros(len(groups)), groups=groups)
 
 
-def _regression() -> Pipeline:
+def ridge_regression() -> Pipeline:
+    """Standardisation, then ridge regression with the penalty chosen by leave-one-out."""
     return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
-
-
-def _classification() -> Pipeline:
-    return make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES))

@@ -1,15 +1,14 @@
-"""What the released code computes and the paper does not say, each difference on its own.
+"""What the released code computes differently from the paper's text, each difference on its own.
 
 Read from the training scripts of https://github.com/payalmohapatra/EmotionShare_ACMMM23, which
 are written for one fixed length: 398 frames before the pooling, 199 after it. Here it is
 `max_frames`, and `max_frames // pool` after the pooling. The networks pad to it themselves, so
 that a clip's output is the same alone, in any batch and under any padding here too. A clip
-shorter than one pool, on which the released code stops, keeps one frame as in `models`.
+shorter than one pool, on which the released code stops, keeps one frame as in `models.layers`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,31 +16,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emoshare_utils.models.architectures import ARCHITECTURES, Architecture1, Architecture2, Sizes
+from emoshare_utils.models.architectures import Architecture2
 from emoshare_utils.models.layers import CNN, FFNN, Attention
 from emoshare_utils.models.padding import mask
+from emoshare_utils.models.regressor import Regressor, Sizes, build, register_sizes
 from emoshare_utils.results.bootstrap import bootstrap, interval
 from emoshare_utils.results.metrics import spearman
 
-FIXED_LENGTH = ("convolve_padding", "frame_norm", "weight_norm")  # cannot do without max_frames
+FIXED_LENGTH = ("convolve_padding", "frame_norm", "weight_norm")  # these need max_frames
 
 
+@register_sizes
 @dataclass(frozen=True)
 class Variant(Sizes):
-    """Sizes, and which parts of the released code to compute with.
+    """Sizes, and which parts of the released code to use.
 
     `scale` and `output` are two more differences: Eq. 2b divides by "width", the released code by
     "sqrt"; its output is "relu". Architecture 1 has convolve_padding and output only.
 
     Attributes:
-        max_frames: the fixed length; None where nothing in FIXED_LENGTH is on.
+        max_frames: the fixed length; None where no part in FIXED_LENGTH is used.
         convolve_padding: the padding is convolved as if it were speech. The first convolution's
             bias fills it, and from the second one on a clip's last frames see that.
         frame_norm: LayerNorm over (max_frames // pool, W_c) before the LSTM, with the padded
             frames in its statistics.
         weight_norm: LayerNorm over the max_frames // pool attention weights after the softmax,
-            zero in the padding. They no longer sum to 1, and about half are negative. What it
-            puts in the padding meets states of zero there, so no padded frame is attended.
+            zero in the padding. They no longer sum to 1, and about half are negative. The states
+            in the padding are zero, so no padded frame is attended to.
         ffnn_norm: LayerNorm after each ReLU within the FFNN.
         query_bias: W_Q has a bias.
 
@@ -65,6 +66,11 @@ class Variant(Sizes):
                 f"written for a fixed length of {self.pool} frames (pool) or more: "
                 "set padding = 'paper' or a number"
             )
+
+    def regressor(self, architecture: int) -> Callable[[int, "Variant"], Regressor]:
+        """Builds the architecture, then puts the released code's parts in place of its own."""
+        plain = super().regressor(architecture)
+        return lambda width, variant: replace_parts(plain(width, variant), variant)
 
 
 DIFFERENCES = {  # from the paper's text to the released code, in the order of computation
@@ -113,12 +119,15 @@ def variants(
     """The paper's text ("paper"), each difference alone, and all of them ("released").
 
     As the last ReLU can hide what the others do, there is also all of them but that
-    ("but_output"); for Architecture 1 that is convolve_padding. `names` takes some of the
-    differences only; those that this architecture lacks are left out.
+    ("but_output"); for Architecture 1 that is convolve_padding. `names` chooses some of the
+    differences; those that this architecture lacks are left out.
 
     Raises:
-        ValueError: a name that is no difference.
+        ValueError: a name that is no difference, or an architecture that is not in the released
+            code.
     """
+    if architecture not in DIFFERENCES:
+        raise ValueError(f"architecture = {architecture}: the released code has 1 and 2")
     names = DIFFERENCES[2] if names is None else names
     if unknown := [name for name in names if name not in DIFFERENCES[2]]:
         raise ValueError(f"no difference {unknown[0]!r}: expected {', '.join(DIFFERENCES[2])}")
@@ -132,50 +141,28 @@ def variants(
     return chosen | {"released": Variant(**text | differences)}
 
 
-def build(architecture: int, width: int, sizes: Sizes) -> nn.Module:
-    """Architecture 1 or 2, with the parts of the released code that `sizes` asks for, if any."""
-    architectures = ARCHITECTURES if isinstance(sizes, Variant) else ARCHITECTURES
-    return architectures[architecture](width, sizes)
+# Every part takes over a network that is already built and draws none of the random numbers before
+# it, so that the variants of one seed start from the same weights.
 
 
-def read_sizes(settings: Mapping[str, Any]) -> Sizes:
-    """Sizes or a Variant from its `asdict`."""
-    return (Variant if "max_frames" in settings else Sizes)(**settings)
-
-
-# Every part takes over a network that is already built and draws nothing from its random
-# numbers, so that the variants of one seed start from the same weights.
-
-
-class Architecture1(Architecture1):
-    """Architecture 1 with the parts of the released code that `variant` asks for."""
-
-    def __init__(self, width: int, variant: Variant) -> None:
-        super().__init__(width, variant)
-        if variant.convolve_padding:
-            self.cnn = FixedCNN(self.cnn, variant)
-
-
-class Architecture2(Architecture2):
-    """Architecture 2 with the parts of the released code that `variant` asks for."""
-
-    def __init__(self, width: int, variant: Variant) -> None:
-        super().__init__(width, variant)
-        if variant.convolve_padding or variant.frame_norm:
-            self.cnn = FixedCNN(self.cnn, variant)
-        if variant.frame_norm:
-            self.cnn.norm = nn.LayerNorm((self.cnn.steps, variant.cnn[-1]))
-        if variant.query_bias:
-            bound = (variant.lstm_layers * variant.lstm) ** -0.5  # as nn.Linear starts
-            bias = torch.empty(variant.lstm).uniform_(-bound, bound)
-            self.attention.w_q.bias = nn.Parameter(bias)
-        if variant.weight_norm:
-            self.attention = NormedAttention(self.attention, variant.max_frames // variant.pool)
-        if variant.ffnn_norm:
-            self.ffnn = NormedFFNN(self.ffnn)
-
-
-ARCHITECTURES = {1: Architecture1, 2: Architecture2}
+def replace_parts(network: Regressor, variant: Variant) -> Regressor:
+    """Replace a new network's parts by those of the released code that `variant` asks for."""
+    attends = isinstance(network, Architecture2)  # the others have only convolve_padding
+    if variant.convolve_padding or (attends and variant.frame_norm):
+        network.cnn = FixedCNN(network.cnn, variant)
+    if not attends:
+        return network
+    if variant.frame_norm:
+        network.cnn.norm = nn.LayerNorm((network.cnn.steps, variant.cnn[-1]))
+    if variant.query_bias:
+        bound = (variant.lstm_layers * variant.lstm) ** -0.5  # as nn.Linear initialises it
+        bias = torch.empty(variant.lstm).uniform_(-bound, bound)
+        network.attention.w_q.bias = nn.Parameter(bias)
+    if variant.weight_norm:
+        network.attention = NormedAttention(network.attention, variant.max_frames // variant.pool)
+    if variant.ffnn_norm:
+        network.ffnn = NormedFFNN(network.ffnn)
+    return network
 
 
 class FixedCNN(nn.Module):
@@ -248,34 +235,36 @@ def fix(values: Tensor, lengths: Tensor, length: int) -> Tensor:
 def zero_starts(
     architecture: int, sizes: Sizes, features: Tensor, lengths: Tensor, seeds: Sequence[int]
 ) -> list[float]:
-    """The share of clips whose output is 0 before any training, one value a seed.
+    """The fraction of clips whose output is 0 before any training, one value per seed.
 
-    1 is a dead start: a ReLU at the end passes no gradient back, so nothing is ever learned.
+    1 is a dead start: the last ReLU passes no gradient back, so the network never learns.
 
     Args:
         features, lengths: a padded batch, (N, L, W) and (N,).
     """
-    shares = []
+    fractions = []
     for seed in seeds:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build(architecture, features.shape[2], sizes)
-        shares.append(float((network(features, lengths) == 0).float().mean()))
-    return shares
+        fractions.append(float((network(features, lengths) == 0).float().mean()))
+    return fractions
 
 
-def compare(predictions: pd.DataFrame, resamples: int = 1000, split: str = "devel") -> pd.DataFrame:
+def compare_variants(
+    predictions: pd.DataFrame, resamples: int = 1000, split: str = "devel"
+) -> pd.DataFrame:
     """What each variant does to the mean rho over emotions, against the paper's text.
 
     The interval is paired: every variant is scored on the same bootstrap resamples of the clips,
-    so what makes a resample easy for all of them drops out. Seeds are averaged. A constant
-    prediction orders nothing and counts as a rho of 0, so that a mean exists.
+    so what makes a resample easy for all of them cancels. Seeds are averaged. A constant
+    prediction has no rho and counts as 0, so that a mean exists.
 
     Args:
         predictions: the predictions table with a column `variant`, "paper" among its values.
 
     Returns:
-        One row an architecture and variant: architecture, variant, n, seeds, networks,
+        One row per architecture and variant: architecture, variant, n, seeds, networks,
         constant (networks that predict one value), mean_rho, difference, ci_low, ci_high (95 %).
     """
     predictions = predictions[predictions["split"].eq(split) & predictions["share"].notna()]

@@ -1,4 +1,4 @@
-"""The paper's two claims on predictions that carry them, contradict them, or say nothing."""
+"""The paper's two claims on predictions that support them, contradict them, or say nothing."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ PAPERS = {
 }
 
 
-def test_data_that_carry_both_claims():
+def test_data_that_support_both_claims():
     found = holds(PAPERS)
     base, large, mini = found[found["claim"] == claims.HUBERT].itertuples()
     assert base.holds == claims.SILENT and "HuBERT (Base) and wav2vec2.0 (Base)" in base.contrast

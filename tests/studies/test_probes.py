@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from emoshare_utils.corpora.clip_table import Corpus
-from emoshare_utils.studies.layer_choice import layers_for_shares
+from emoshare_utils.studies.layer_choice import probe_layers
 from emoshare_utils.studies.probes import can_be_probed, loudness, probe
 
 RNG = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def clips():
 
 
 def features(clips, *columns, noise=0.1):
-    """One-hot names and numbers, mixed by chance into 64 features."""
+    """One-hot names and numbers, mixed at random into 64 features."""
     parts = [clips[c].to_numpy()[:, None] for c in columns if clips[c].dtype == float]
     parts += [pd.get_dummies(clips[c]).to_numpy(float) for c in columns if clips[c].dtype != float]
     x = np.concatenate(parts, axis=1)
@@ -64,7 +64,7 @@ def test_intervals_hold_the_score_and_are_those_of_the_speakers(clips):
     assert one.score == many.score and (one.ci_low, one.ci_high) != (many.ci_low, many.ci_high)
 
 
-def test_speakers_are_told_apart_across_sentences(clips):
+def test_a_probe_of_the_speaker_is_scored_on_other_sentences(clips):
     """What marks a speaker in one sentence only cannot be used in another."""
     both = clips.assign(pair=clips["speaker"] + clips["sentence"])
     assert score(probe(features(both, "pair"), clips, ["speaker"]))["speaker"] < 0.45
@@ -77,7 +77,7 @@ def test_the_best_layer_is_the_one_that_holds_the_shares(clips):
     useful = features(clips.assign(a=shares[:, 0], b=shares[:, 1]), "a", "b")
     by_speaker = features(clips, "speaker")
     layers = np.stack([RNG.normal(size=useful.shape), useful, by_speaker], axis=1)
-    rho = layers_for_shares(layers, shares, clips["speaker"])
+    rho = probe_layers(layers, shares, clips["speaker"])
     assert rho.shape == (3,) and rho.argmax() == 1 and rho[1] > 0.9
     assert abs(rho[0]) < 0.2
 
@@ -86,15 +86,15 @@ def test_no_speaker_is_both_fitted_on_and_scored(clips):
     """Shares that are the speaker's own are found by their features, unless that is ruled out."""
     shares = RNG.random(18)[clips["speaker"].astype("category").cat.codes][:, None]
     x = features(clips, "speaker", noise=0.01)[:, None]
-    assert layers_for_shares(x, shares, clips["speaker"])[0] < 0.5
-    assert layers_for_shares(x, shares, clips["clip_id"])[0] > 0.9
+    assert probe_layers(x, shares, clips["speaker"])[0] < 0.5
+    assert probe_layers(x, shares, clips["clip_id"])[0] > 0.9
 
 
 def test_unknown_speakers_are_taken_for_as_many_as_there_are_clips(clips):
     shares = RNG.random((len(clips), 1))
     x = features(clips.assign(a=shares[:, 0]), "a")[:, None]
     unknown = clips["speaker"].where(clips["speaker"] == "s00", np.nan)
-    assert layers_for_shares(x, shares, unknown)[0] > 0.9
+    assert probe_layers(x, shares, unknown)[0] > 0.9
 
 
 @pytest.mark.parametrize(
