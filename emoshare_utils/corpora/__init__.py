@@ -1,14 +1,14 @@
-"""One adapter per corpus: it turns the files on disk into one clip table, checked alike for all.
+"""One adapter per corpus turns the files on disk into a clip table; all are checked in one way.
 
 To add a corpus, register a module or any other object that has
 
-- `read(root, **options)`: read the corpus folder `root`; return a `clip_table.Corpus`, whose
-  docstring says what the clip table holds, and the path of the label file, for messages. `options`
-  are keyword arguments with defaults: notebook 01 passes them on. `reading` has functions for
-  label files and for splits. CorpusError is the error for anything that cannot be used.
+- `read(root, **options) -> (Corpus, Path)`: read the corpus folder `root`; return its clip table
+  (`clip_table.Corpus` says what that holds) and the label file, which messages name. Notebook 01
+  passes on the options, keyword arguments with defaults. Raise CorpusError for what cannot be
+  used; `reading` has functions for label files and for drawing splits.
 - `LAYOUT`: what the folder must hold, in words, for messages.
-- `AUDIO`: the folder of the audio files, relative to the corpus's root; "." for all of it.
-- `MAKES_ITSELF`, optional: True if `read` makes the corpus, so that `root` need not exist yet.
+- `AUDIO`: the folder of the audio files, relative to the corpus's root; "." is all of it.
+- `MAKES_ITSELF`, optional: True if `read` makes the corpus, so that `root` need not exist.
 
     from emoshare_utils.corpora import CORPORA
     CORPORA.register("mine", adapter)
@@ -25,9 +25,8 @@ from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.corpora.validation import validate
 from emoshare_utils.names import Registry, UnknownName, nearest
 
-CORPORA = Registry(
-    "corpus", {module.NAME: module for module in (simulated, compare23, crema_d, table)}
-)
+_BUILT_IN = (simulated, compare23, crema_d, table)
+CORPORA = Registry("corpus", {adapter.NAME: adapter for adapter in _BUILT_IN})
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3"}
 
 
@@ -74,9 +73,5 @@ def _refuse_unknown_options(name: str, adapter: Any, options: dict[str, Any]) ->
     known = [parameter.name for parameter in parameters]
     for option in options:
         if option not in known:
-            takes = (
-                f"{nearest(option, known)} It takes {', '.join(known)}"
-                if known
-                else "it takes none"
-            )
-            raise CorpusError(f"corpus {name!r} has no option {option!r}: {takes}")
+            takes = f"{', '.join(known)}: {nearest(option, known)}" if known else "none"
+            raise CorpusError(f"corpus {name!r} has no option {option!r}; it takes {takes}")

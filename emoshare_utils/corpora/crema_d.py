@@ -1,6 +1,6 @@
 """CREMA-D (Cao et al. 2014): acted sentences, each rated by about nine people from the voice alone.
 
-The share of an emotion is its votes over all votes for the clip. Raters chose one emotion, so a
+The share of an emotion is its votes over the number of answers. Raters chose one emotion, so a
 clip's six shares sum to 1.
 """
 

@@ -2,13 +2,7 @@
 
 from pathlib import Path
 
-from emoshare_utils.corpora.clip_table import (
-    COLUMNS,
-    OPTIONAL,
-    Corpus,
-    CorpusError,
-    resolve_inside,
-)
+from emoshare_utils.corpora.clip_table import COLUMNS, OPTIONAL, Corpus, CorpusError, resolve_inside
 from emoshare_utils.corpora.reading import numeric_shares, read_table, speaker_splits
 
 NAME = "table"

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import espeakng_loader
+
 SAMPLE_RATE_HZ = 22_050  # of every eSpeak NG voice
 
 LIMITS = {
@@ -24,7 +26,7 @@ LIMITS = {
     "pitch_range": (0, 99),
     "word_gap_10ms": (0, 100),
 }
-# The library's own numbers for the above, in the same order (espeak_PARAMETER in speak_lib.h).
+# The library's own numbers for these (espeak_PARAMETER in speak_lib.h).
 _PARAMETERS = {"rate_wpm": 1, "pitch": 3, "pitch_range": 4, "word_gap_10ms": 7}
 _SYNCHRONOUS = 2  # samples to a callback, none to a sound card, no thread of its own
 _DONT_EXIT = 0x8000  # an error code where the library would end the process
@@ -66,8 +68,7 @@ class Utterance:
 class Espeak:
     """A helper process that speaks; use it as a context manager.
 
-    SpeechError where the helper cannot start or an utterance fails; after a failed utterance the
-    next ones still work.
+    SpeechError if the helper cannot start or an utterance fails; the next utterance still works.
     """
 
     def __init__(self) -> None:
@@ -81,7 +82,7 @@ class Espeak:
         )
 
     def speak(self, utterance: Utterance) -> bytes:
-        """The samples: int16, mono, native byte order, `SAMPLE_RATE_HZ`."""
+        """The samples as bytes: int16, mono, native byte order, `SAMPLE_RATE_HZ`."""
         about = f"voice {utterance.voice!r} and text {utterance.text!r}"
         try:
             self._helper.stdin.write(json.dumps(asdict(utterance)).encode() + b"\n")
@@ -92,7 +93,7 @@ class Espeak:
             self.close()
             raise SpeechError(
                 f"the eSpeak NG helper ended (exit code {self._helper.returncode}) before {about}: "
-                "is espeakng-loader installed for this Python?"
+                "is espeakng-loader the one for this Python and system?"
             ) from error
         if answer["error"]:
             raise SpeechError(f"eSpeak NG failed with {about}: {answer['error']}")
@@ -113,8 +114,6 @@ class Espeak:
 
 
 def _load() -> ctypes.CDLL:
-    import espeakng_loader
-
     data = Path(espeakng_loader.get_data_path())
     os.chdir(data.parent)  # the library cuts long paths, so it gets a relative one
     library = ctypes.CDLL(espeakng_loader.get_library_path())

@@ -4,13 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from emoshare_utils.corpora.simulation.model import (
-    APPRAISALS,
-    PHRASES,
-    Model,
-    Stream,
-    generator,
-)
+from emoshare_utils.corpora.simulation.model import APPRAISALS, PHRASES, Model, Stream, generator
 
 
 def rate(clips: pd.DataFrame, seed: int, n_listeners: int, model: Model) -> pd.DataFrame:
@@ -31,7 +25,9 @@ def rate(clips: pd.DataFrame, seed: int, n_listeners: int, model: Model) -> pd.D
     knows[np.arange(n_listeners), rng.integers(len(languages), size=n_listeners)] = True
     uncertainty = np.where(knows, model.known, model.unknown)  # (P, languages)
 
-    centre, weight, radius = map(np.array, zip(*model.profiles.values()))  # (emotions, 3), (..,)
+    centre, weight, radius = map(
+        np.array, zip(*model.profiles.values())
+    )  # (emotions, 3), …, (emotions,)
     rows = []
     for i, clip in enumerate(clips.itertuples()):
         heard = np.array([clip.valence, clip.arousal, clip.dominance]) + bias  # (P, 1, 3)

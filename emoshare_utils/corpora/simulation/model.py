@@ -32,35 +32,36 @@ class Profile(NamedTuple):
     radius: float
 
 
+# The first four go to eSpeak NG, the others to (S3).
+CUES = {
+    "rate_wpm": Cue(165, 9, (5, 36, 0), 7),  # words per minute
+    "pitch": Cue(46, 6, (4, 18, -8), 4),  # eSpeak NG's 0-99, about 1 % of F0 per step
+    "pitch_range": Cue(50, 6, (20, 16, 0), 6),  # eSpeak NG's 0-99
+    "word_gap_10ms": Cue(2, 1, (0, -3, -2), 1),  # 10 ms
+    "level_dbfs": Cue(-31, 1, (0, 4, 3), 1),  # dB below full scale, RMS of the speech
+    "tilt_db": Cue(0, 0.4, (0, 1.5, 0.4), 0.4),  # dB per octave above 500 Hz
+    "smile_db": Cue(0, 0.8, (6, 0, 0), 1),  # dB around 2,800 Hz
+    "chest_db": Cue(0, 0.8, (0, -1, 6), 1),  # dB below 300 Hz
+}
+PROFILES = {
+    "Anger": Profile((-0.9, 0.9, 0.7), (1, 1, 1), 0.8),
+    "Boredom": Profile((-0.6, -0.8, 0.3), (1, 1, 1), 0.65),
+    "Calmness": Profile((0.7, -0.7, 0.3), (1, 1, 1), 0.75),
+    "Concentration": Profile((0.0, -0.2, 0.9), (1, 1, 1), 0.65),
+    "Determination": Profile((0.2, 0.5, 1.0), (1, 1, 1), 0.7),
+    "Excitement": Profile((0.9, 0.9, 0.0), (1, 1, 1), 0.75),
+    "Interest": Profile((0.7, 0.3, -0.4), (1, 1, 1), 0.65),
+    "Sadness": Profile((-0.9, -0.3, -0.8), (1, 1, 1), 0.7),
+    "Tiredness": Profile((-0.1, -1.0, -0.7), (1, 1, 1), 0.7),
+}
+
+
 @dataclass(frozen=True)
 class Model:
-    """Every constant of the simulation. The first four cues go to eSpeak NG, the rest to (S3)."""
+    """Every constant of the simulation."""
 
-    cues: dict[str, Cue] = field(
-        default_factory=lambda: {
-            "rate_wpm": Cue(165, 9, (5, 36, 0), 7),  # words per minute
-            "pitch": Cue(46, 6, (4, 18, -8), 4),  # eSpeak NG's 0-99, about 1 % of F0 per step
-            "pitch_range": Cue(50, 6, (20, 16, 0), 6),  # eSpeak NG's 0-99
-            "word_gap_10ms": Cue(2, 1, (0, -3, -2), 1),  # 10 ms
-            "level_dbfs": Cue(-31, 1, (0, 4, 3), 1),  # dB below full scale, RMS of the speech
-            "tilt_db": Cue(0, 0.4, (0, 1.5, 0.4), 0.4),  # dB per octave above 500 Hz
-            "smile_db": Cue(0, 0.8, (6, 0, 0), 1),  # dB around 2,800 Hz
-            "chest_db": Cue(0, 0.8, (0, -1, 6), 1),  # dB below 300 Hz
-        }
-    )
-    profiles: dict[str, Profile] = field(
-        default_factory=lambda: {
-            "Anger": Profile((-0.9, 0.9, 0.7), (1, 1, 1), 0.8),
-            "Boredom": Profile((-0.6, -0.8, 0.3), (1, 1, 1), 0.65),
-            "Calmness": Profile((0.7, -0.7, 0.3), (1, 1, 1), 0.75),
-            "Concentration": Profile((0.0, -0.2, 0.9), (1, 1, 1), 0.65),
-            "Determination": Profile((0.2, 0.5, 1.0), (1, 1, 1), 0.7),
-            "Excitement": Profile((0.9, 0.9, 0.0), (1, 1, 1), 0.75),
-            "Interest": Profile((0.7, 0.3, -0.4), (1, 1, 1), 0.65),
-            "Sadness": Profile((-0.9, -0.3, -0.8), (1, 1, 1), 0.7),
-            "Tiredness": Profile((-0.1, -1.0, -0.7), (1, 1, 1), 0.7),
-        }
-    )
+    cues: dict[str, Cue] = field(default_factory=CUES.copy)
+    profiles: dict[str, Profile] = field(default_factory=PROFILES.copy)
     bias: float = 0.15  # of a listener, standard deviation per appraisal
     threshold: float = 0.15  # of a listener, standard deviation in units of distance
     known: float = 0.3  # uncertainty in a language the listener knows, units of distance

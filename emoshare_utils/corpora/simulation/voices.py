@@ -9,13 +9,7 @@ from scipy import fft
 
 from emoshare_utils.corpora.clip_table import SPLITS
 from emoshare_utils.corpora.simulation.espeak import LIMITS, SAMPLE_RATE_HZ, Espeak, Utterance
-from emoshare_utils.corpora.simulation.model import (
-    APPRAISALS,
-    PHRASES,
-    Model,
-    Stream,
-    generator,
-)
+from emoshare_utils.corpora.simulation.model import APPRAISALS, PHRASES, Model, Stream, generator
 from emoshare_utils.files import atomic
 
 SPOKEN_CUES = ("rate_wpm", "pitch", "pitch_range", "word_gap_10ms")
