@@ -5,12 +5,13 @@ n-sample clip has floor(n / 160) + 1 frames, the paper's 797 for its longest cli
 frame per clip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchaudio import transforms
 
 from emoshare_utils.corpora import audio
@@ -25,25 +26,26 @@ FLOOR = 1e-8  # power, well below 16-bit quantisation noise
 EGEMAPS_WINDOW = 960  # samples: 60 ms, eGeMAPS's longest
 EGEMAPS_LARGEST = 6e4  # fits float16; a deviation divided by a mean near zero can be larger
 VERSION = 1  # raise it when the frames of a clip change
-SHORT_TIME = {
-    "window": WINDOW,
-    "hop": ACOUSTIC_HOP,
-    "fft": FFT,
-    "bands": BANDS,
-    "range_hz": [F_MIN, F_MAX],
-}
+SHORT_TIME = {"window": WINDOW, "hop": ACOUSTIC_HOP, "fft": FFT}
+SHORT_TIME |= {"bands": BANDS, "range_hz": [F_MIN, F_MAX]}
 _TRANSFORM = {"n_fft": FFT, "win_length": WINDOW, "hop_length": ACOUSTIC_HOP}
 _MEL = _TRANSFORM | {"n_mels": BANDS, "f_min": F_MIN, "f_max": F_MAX}
 
 
 class Acoustic(Encoder):
-    """What acoustic encoders share: `transform` maps one clip (n,) to its frames (L, W)."""
+    """What acoustic encoders share: each clip is computed by itself, by a `transform`."""
 
     settings = SHORT_TIME
+    make: Callable[[], nn.Module] = nn.Identity
 
     def __init__(self, *request: Any) -> None:
         super().__init__(*request)
         self.settings |= {"version": [VERSION, audio.VERSION], "torch": torch.__version__}
+        self.transform = self.make().to(self.device)
+
+    def frames_of(self, samples: Tensor) -> Tensor:
+        """Samples (n,) -> frames (L, W): the logarithm of the transform's power."""
+        return self.transform(samples).clamp(min=FLOOR).log().T
 
     def n_frames(self, n_samples: int) -> int:
         return n_samples // ACOUSTIC_HOP + 1
@@ -51,50 +53,33 @@ class Acoustic(Encoder):
     @torch.inference_mode()
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         tensors = (torch.from_numpy(samples).to(self.device) for samples in clips)
-        return [self.transform(samples).cpu().numpy() for samples in tensors]
-
-    def transform(self, samples: Tensor) -> Tensor:
-        raise NotImplementedError
+        return [self.frames_of(samples).cpu().numpy() for samples in tensors]
 
 
 class Fbank(Acoustic):
     """40 log-mel bands from 0 to 8,000 Hz."""
 
     width = BANDS
-
-    def __init__(self, *request: Any) -> None:
-        super().__init__(*request)
-        self.mel = transforms.MelSpectrogram(audio.SAMPLE_RATE, **_MEL).to(self.device)
-
-    def transform(self, samples: Tensor) -> Tensor:
-        return self.mel(samples).clamp(min=FLOOR).log().T
+    make = staticmethod(partial(transforms.MelSpectrogram, audio.SAMPLE_RATE, **_MEL))
 
 
 class Mfcc(Acoustic):
     """40 cepstral coefficients of the log-mel bands."""
 
     width = BANDS
+    make = staticmethod(
+        partial(transforms.MFCC, audio.SAMPLE_RATE, BANDS, log_mels=True, melkwargs=_MEL)
+    )
 
-    def __init__(self, *request: Any) -> None:
-        super().__init__(*request)
-        mfcc = transforms.MFCC(audio.SAMPLE_RATE, n_mfcc=BANDS, log_mels=True, melkwargs=_MEL)
-        self.mfcc = mfcc.to(self.device)
-
-    def transform(self, samples: Tensor) -> Tensor:
-        return self.mfcc(samples).T
+    def frames_of(self, samples: Tensor) -> Tensor:
+        return self.transform(samples).T
 
 
 class Spectrogram(Acoustic):
     """The log-power spectrum in 257 bins of 31.25 Hz."""
 
     width = FFT // 2 + 1
-
-    def __init__(self, *request: Any) -> None:
-        super().__init__(*request)
-        self.spectrogram = transforms.Spectrogram(**_TRANSFORM).to(self.device)
-
-    def transform(self, samples: Tensor) -> Tensor:
-        return self.spectrogram(samples).clamp(min=FLOOR).log().T
+    make = staticmethod(partial(transforms.Spectrogram, **_TRANSFORM))
 
 
 class Egemaps(Acoustic):
@@ -122,7 +107,7 @@ class Egemaps(Acoustic):
     def n_frames(self, n_samples: int) -> int:
         return 1
 
-    def transform(self, samples: Tensor) -> Tensor:
+    def frames_of(self, samples: Tensor) -> Tensor:
         if len(samples) < EGEMAPS_WINDOW:
             raise ValueError(
                 f"a clip of {len(samples)} samples: eGeMAPS needs {EGEMAPS_WINDOW} (60 ms), so "

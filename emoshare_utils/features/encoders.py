@@ -64,7 +64,10 @@ def load_encoder(
             f"{nearest(model_name, ENCODERS)}; a file with an encoder of your own belongs in "
             "EMOSHARE_EXTENSIONS"
         ) from error
-    _refuse_missing_layer(encoder, model_name, layer)
+    if layer is not None and encoder.n_layers is None:
+        raise EncoderError(f"encoder {name!r}: {model_name} has no layers, so leave '@' out")
+    if layer not in (None, POOLED) and layer > encoder.n_layers:
+        raise EncoderError(f"encoder {name!r}: {model_name} has the layers 0 to {encoder.n_layers}")
     encoder.request = {"name": name, "device": device, "normalise": normalise}
     encoder.request["precision"] = encoder.settings.get("precision", precision)  # not "auto"
     return encoder
@@ -81,14 +84,3 @@ def precision_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
         return 0.0
     exact = load_encoder(**encoder.request | {"precision": "float32"})
     return relative_error(encoder.encode(clips), exact.encode(clips))
-
-
-def _refuse_missing_layer(encoder: Encoder, model_name: str, layer: int | str | None) -> None:
-    if layer is not None and encoder.n_layers is None:
-        raise EncoderError(
-            f"encoder {encoder.name!r}: {model_name} has no layers, so leave '@' out"
-        )
-    if layer not in (None, POOLED) and layer > encoder.n_layers:
-        raise EncoderError(
-            f"encoder {encoder.name!r}: {model_name} has the layers 0 to {encoder.n_layers}"
-        )

@@ -1,8 +1,8 @@
 """Encoders of wav2vec2, HuBERT and their kind, loaded from Hugging Face or a folder.
 
-Unless another layer or precision is asked for, frames are the `last_hidden_state`, in float32. Of
-most models an n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its longest
-one (section 2.1); how many it is follows from the convolutions in the model's configuration.
+Unless another layer or precision is asked for, frames are the `last_hidden_state`, in float32. An
+n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its longest one (section
+2.1); the two numbers are those of the convolutions in the model's configuration.
 """
 
 import json
@@ -24,6 +24,7 @@ from emoshare_utils.device import choose_precision, one_thread
 from emoshare_utils.features.encoder import CPU, Encoder, EncoderError
 from emoshare_utils.features.small_network import MiniConfig, start_as_filters
 from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
+from emoshare_utils.features.speech_layers import receptive_field
 from emoshare_utils.files import checksum
 from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.paths import home
@@ -70,10 +71,13 @@ class HuggingFaceEncoder(Encoder):
         model_name, self.layer = split_layer(name)
         dtype = choose_precision(precision, device)
         model, normalise, revision = self._load(model_name, normalise)
-        self.config, self.n_layers = model.config, model.config.num_hidden_layers
-        last = self.layer in (None, self.n_layers)
-        self.adapted = last and getattr(self.config, "add_adapter", False)
-        self.width = self.config.output_hidden_size if self.adapted else self.config.hidden_size
+        config = model.config
+        self.n_layers, self.width = config.num_hidden_layers, config.hidden_size
+        convolutions = [*zip(config.conv_kernel, config.conv_stride)]
+        if self.layer in (None, self.n_layers) and getattr(config, "add_adapter", False):
+            self.width = config.output_hidden_size
+            convolutions += [(1, config.adapter_stride)] * config.num_adapter_layers  # padded by 1
+        self.field, self.hop = receptive_field(convolutions)
         self.settings |= {
             "revision": revision,
             "layer": "last_hidden_state" if self.layer is None else self.layer,
@@ -89,19 +93,15 @@ class HuggingFaceEncoder(Encoder):
             self.network = network(model, normalise, dtype)
 
     def n_frames(self, n_samples: int) -> int:
-        """As many as the convolutions make of `n_samples`; "@pooled" has one per layer."""
-        if self.layer == POOLED:
-            return self.n_layers + 1
-        for kernel, stride in self._convolutions():
-            n_samples = (n_samples - kernel) // stride + 1
-        return n_samples
+        """floor((n - 400) / 320) + 1 for most models; "@pooled" has one frame per layer."""
+        pooled = self.layer == POOLED
+        return 1 + (self.n_layers if pooled else (n_samples - self.field) // self.hop)
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        shortest = self._shortest()
         for samples in clips:
-            if len(samples) < shortest:
-                raise ValueError(f"{len(samples)} samples: at least {shortest} are needed")
+            if len(samples) < self.field:
+                raise ValueError(f"{len(samples)} samples: at least {self.field} are needed")
         states = self.network([torch.from_numpy(samples) for samples in clips])
         if self.layer == POOLED:
             means = [torch.stack(_means(*state)) for state in states]
@@ -110,25 +110,9 @@ class HuggingFaceEncoder(Encoder):
         state, lengths = deque(states, 1).pop() if last else next(islice(states, self.layer, None))
         return [clip.numpy() for clip in state.float().cpu().split(lengths)]
 
-    def _convolutions(self) -> list[tuple[int, int]]:
-        """Kernel and stride of each convolution that samples pass on the way to the layer."""
-        config = self.config
-        convolutions = list(zip(config.conv_kernel, config.conv_stride))
-        if self.adapted:  # a kernel of 3 over one frame of zeros at either end is as one of 1
-            convolutions += [(1, config.adapter_stride)] * config.num_adapter_layers
-        return convolutions
-
-    def _shortest(self) -> int:
-        """The samples behind one frame."""
-        field = 1
-        for kernel, stride in reversed(self._convolutions()):
-            field = (field - 1) * stride + kernel
-        return field
-
     def _load(self, model_name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
         """The model, whether to normalise, and what tells these weights from others."""
-        in_package = model_name in MINIS
-        folder = MINI / model_name if in_package else home() / Path(model_name).expanduser()
+        folder = (MINI if model_name in MINIS else home()) / Path(model_name).expanduser()
         known = PAPER_ENCODERS.get(model_name)
         source = str(folder) if folder.is_dir() else known.id if known else model_name
         try:

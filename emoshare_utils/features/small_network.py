@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from emoshare_utils.corpora.audio import MIN_SAMPLES, SAMPLE_RATE
+from emoshare_utils.features.speech_layers import receptive_field
 
 HOP = 320  # samples: 20 ms
 FILTERS_HZ = 60, 7600  # the lowest and the highest filter that the front end starts with
@@ -42,12 +43,8 @@ class MiniConfig:
     groups: int = 32
 
     def __post_init__(self) -> None:
-        samples, every = 1, 1
-        for kernel, stride in zip(self.kernels, self.strides):
-            samples, every = samples + (kernel - 1) * every, every * stride
-        if (samples, every) != (MIN_SAMPLES, HOP) or not (
-            len(self.conv) == len(self.kernels) == len(self.strides)
-        ):
+        same = len(self.conv) == len(self.kernels) == len(self.strides)
+        if not same or receptive_field(zip(self.kernels, self.strides)) != (MIN_SAMPLES, HOP):
             raise ValueError(
                 f"conv = {self.conv}, kernels = {self.kernels}, strides = {self.strides}: expected "
                 f"as many of each, together {MIN_SAMPLES} samples a frame, one every {HOP}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from emoshare_utils.features.speech_layers import (
     Dense,
     FrontEnd,
+    Here,
     Layer,
     NormFirstLayer,
     Positions,
@@ -61,35 +62,35 @@ class SpeechEncoder(nn.Module):
     ) -> None:
         super().__init__()
         encoder, projection = model.encoder, model.feature_projection
-        here = {"device": model.device, "dtype": dtype}
+        here = Here(model.device, dtype)
         self.normalise = normalise
-        self.front_end = FrontEnd(model.feature_extractor, **here)
+        self.front_end = FrontEnd(model.feature_extractor, here)
         self.front_end.side_by_side = (
             model.device.type != "cpu" if side_by_side is None else side_by_side
         )
-        self.feature_norm = norm(getattr(projection, "layer_norm", None), **here)
-        self.projection = Dense(projection.projection, **here)
-        self.positions = Positions(encoder.pos_conv_embed.conv, **here)
-        self.layer_norm = norm(encoder.layer_norm, **here)
+        self.feature_norm = norm(getattr(projection, "layer_norm", None), here)
+        self.projection = Dense(projection.projection.weight, projection.projection.bias, here)
+        self.positions = Positions(encoder.pos_conv_embed.conv, here)
+        self.layer_norm = norm(encoder.layer_norm, here)
         self.norm_first: bool = model.config.do_stable_layer_norm
         layer = NormFirstLayer if self.norm_first else Layer
-        self.layers = nn.ModuleList(layer(old, **here) for old in encoder.layers)
+        self.layers = nn.ModuleList(layer(old, here) for old in encoder.layers)
         self.relative = getattr(encoder.layers[0].attention, "compute_bias", None)  # WavLM
 
     def forward(self, clips: Sequence[Tensor]) -> Iterator[tuple[Tensor, list[int]]]:
         if self.normalise:
             clips = [normalised(clip) for clip in clips]
-        features, batch = self.front_end(clips)
-        batch.relative = self.relative
-        lengths = batch.lengths[: len(clips)]
+        features, layout = self.front_end(clips)
+        layout.relative = self.relative
+        lengths = layout.lengths[: len(clips)]
         real = sum(lengths)
         x = self.projection(self.feature_norm(features))
-        x = x + self.positions(x, batch)
+        x = x + self.positions(x, layout)
         if not self.norm_first:
             x = self.layer_norm(x)
         for layer in self.layers:
             yield x[:real], lengths
-            x = layer(x, batch)
+            x = layer(x, layout)
         yield (self.layer_norm(x) if self.norm_first else x)[:real], lengths
 
 

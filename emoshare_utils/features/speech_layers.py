@@ -1,14 +1,16 @@
 """The parts of wav2vec2, HuBERT and WavLM over clips that lie end to end."""
 
-import math
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emoshare_utils.models.kernels import has_onednn, pack_linear, packed_linear
+from emoshare_utils.models.padding import mask
 
 CHUNK = 128  # frames of a clip that pass a CPU's front end together: they stay in its cache
 LONG = 1024  # frames beyond which a CPU never holds all (L, L) attention weights (but WavLM's)
@@ -16,7 +18,14 @@ ROWS = 512  # frames that a CPU's weights are laid out for
 STEP = 8  # frames; a CPU compiles a kernel for each shape, so frames come in multiples of this
 
 
-class Batch:
+class Here(NamedTuple):
+    """Where and in what precision a part computes."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+class Layout:
     """Where the clips of a batch lie: end to end (sum of L, W), or side by side (N, max L, W)."""
 
     def __init__(self, lengths: list[int], device: torch.device, side_by_side: bool) -> None:
@@ -38,8 +47,7 @@ class Batch:
     @cached_property
     def mask(self) -> Tensor:
         """(N, max L): True where a frame is real."""
-        lengths = torch.tensor(self.lengths, device=self.device)
-        return torch.arange(max(self.lengths), device=self.device) < lengths[:, None]
+        return mask(torch.tensor(self.lengths, device=self.device), max(self.lengths))
 
     @cached_property
     def _rows(self) -> Tensor:
@@ -62,36 +70,35 @@ class FrontEnd(nn.Module):
     It also cancels a constant in the samples, which is taken out first, where it costs no digits.
     """
 
-    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, old: nn.Module, here: Here) -> None:
         super().__init__()
-        here = {"device": device, "dtype": dtype}
         layers = old.conv_layers
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype = here
         self.steps = [(layer.conv.kernel_size[0], layer.conv.stride[0]) for layer in layers]
         norms = [getattr(layer, "layer_norm", None) for layer in layers]
         self.group_norm = norms[0] if isinstance(norms[0], nn.GroupNorm) else None
         first = layers[0].conv
         self.kernel = first.weight.detach()[:, 0]  # (C, k)
         self.bias = torch.zeros_like(self.kernel[:, 0]) if first.bias is None else first.bias
-        self.first_norm = norm(None if self.group_norm else norms[0], **here)
+        self.first_norm = norm(None if self.group_norm else norms[0], here)
         self.convolutions = nn.ModuleList(
-            Convolution(layer.conv, after, **here) for layer, after in zip(layers[1:], norms[1:])
+            Convolution(layer.conv, after, here) for layer, after in zip(layers[1:], norms[1:])
         )
 
-    def forward(self, clips: Sequence[Tensor]) -> tuple[Tensor, Batch]:
+    def forward(self, clips: Sequence[Tensor]) -> tuple[Tensor, Layout]:
         if self.group_norm:
             clips = [clip - clip.mean() for clip in clips]
         lengths = [self.n_frames(len(clip)) for clip in clips]
         if not self.side_by_side:
             frames = torch.cat([self._in_chunks(clip) for clip in clips])
             silent = -len(frames) % STEP  # the frames of one more clip, which no one asked for
-            batch = Batch([*lengths, silent] if silent else lengths, self.device, False)
-            return F.pad(frames, (0, 0, 0, silent)), batch
-        batch = Batch(lengths, self.device, True)
+            layout = Layout([*lengths, silent] if silent else lengths, self.device, False)
+            return F.pad(frames, (0, 0, 0, silent)), layout
+        layout = Layout(lengths, self.device, True)
         padded = nn.utils.rnn.pad_sequence(list(clips), batch_first=True).to(self.device)
         n_windows = [self.n_frames(len(clip), layers=1) for clip in clips]
         frames = self.convolve(padded, *self.first_kernel(padded, n_windows))
-        return batch.join(frames[:, : max(batch.lengths)]), batch
+        return layout.join(frames[:, : max(layout.lengths)]), layout
 
     def convolve(self, samples: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """Samples (N, n), a first kernel (N, k, C) and bias (N, 1, C) -> frames (N, L, C)."""
@@ -109,7 +116,7 @@ class FrontEnd(nn.Module):
             kernel = kernel.expand(len(samples), -1, -1)
         else:
             x = windows(samples[..., None], *self.steps[0]).double()
-            real = Batch(n_windows, samples.device, True).mask[..., None]
+            real = Layout(n_windows, samples.device, True).mask[..., None]
             count = real.sum(1, keepdim=True)
             mean = (x[:, : real.shape[1]] * real).sum(1, keepdim=True) / count
             x = (x[:, : real.shape[1]] - mean) * real
@@ -122,15 +129,11 @@ class FrontEnd(nn.Module):
 
     def n_frames(self, n_samples: int, layers: int | None = None) -> int:
         """The frames of a clip of `n_samples` after that many layers (None: all)."""
-        for kernel, stride in self.steps[:layers]:
-            n_samples = (n_samples - kernel) // stride + 1
-        return n_samples
+        field, hop = receptive_field(self.steps[:layers])
+        return (n_samples - field) // hop + 1
 
     def _in_chunks(self, samples: Tensor) -> Tensor:
-        hop = math.prod(stride for _, stride in self.steps)
-        field = 1  # samples behind one frame: 400
-        for kernel, stride in reversed(self.steps):
-            field = (field - 1) * stride + kernel
+        field, hop = receptive_field(self.steps)
         first = self.first_kernel(samples[None], [self.n_frames(len(samples), layers=1)])
         real = self.n_frames(len(samples))
         starts, end = range(0, real, CHUNK), real + -real % STEP
@@ -148,15 +151,12 @@ class Convolution(nn.Module):
         after: the LayerNorm of large models, or None.
     """
 
-    def __init__(
-        self, old: nn.Conv1d, after: nn.Module | None, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, old: nn.Conv1d, after: nn.Module | None, here: Here) -> None:
         super().__init__()
-        here = {"device": device, "dtype": dtype}
         kernel = old.weight.detach().mT.flatten(1)  # (C_out, k C): one window after the other
         self.step = old.kernel_size[0], old.stride[0]
-        self.product = Dense(linear(kernel, old.bias), **here, gelu=after is None)
-        self.norm = None if after is None else norm(after, **here)
+        self.product = Dense(kernel, old.bias, here, gelu=after is None)
+        self.norm = None if after is None else norm(after, here)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.product(windows(x, *self.step))
@@ -166,25 +166,25 @@ class Convolution(nn.Module):
 class Positions(nn.Module):
     """The positional convolution: grouped, `kernel` frames wide, zero beyond a clip's ends."""
 
-    def __init__(self, old: nn.Conv1d, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, old: nn.Conv1d, here: Here) -> None:
         super().__init__()
         self.kernel, self.groups = old.kernel_size[0], old.groups
-        self.weight = old.weight.detach().to(device, dtype)  # (W, W / groups, kernel)
-        self.bias = old.bias.detach().to(device, dtype)
+        self.weight = old.weight.detach().to(*here)  # (W, W / groups, kernel)
+        self.bias = old.bias.detach().to(*here)
         self.products = None
-        if has_onednn(device, dtype):
+        if has_onednn(*here):
             kernels = self.weight.mT.flatten(1).chunk(self.groups)
             pairs = zip(kernels, self.bias.chunk(self.groups))
             self.products = nn.ModuleList(
-                Dense(linear(kernel, bias), device, dtype, gelu=True) for kernel, bias in pairs
+                Dense(kernel, bias, here, gelu=True) for kernel, bias in pairs
             )
 
-    def forward(self, x: Tensor, batch: Batch) -> Tensor:
-        if self.products and not batch.side_by_side:
-            return torch.cat([self._clip(clip) for clip in x.split(batch.lengths)])
-        padded = batch.spread(x).mT
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        if self.products and not layout.side_by_side:
+            return torch.cat([self._clip(clip) for clip in x.split(layout.lengths)])
+        padded = layout.spread(x).mT
         y = F.conv1d(padded, self.weight, self.bias, padding=self.kernel // 2, groups=self.groups)
-        return batch.join(F.gelu(y.mT)[:, : padded.shape[2]])  # an even kernel adds a frame
+        return layout.join(F.gelu(y.mT)[:, : padded.shape[2]])  # an even kernel adds a frame
 
     def _clip(self, x: Tensor) -> Tensor:
         before, after = self.kernel // 2, (self.kernel - 1) // 2 + -len(x) % STEP
@@ -198,57 +198,56 @@ class Positions(nn.Module):
 class Layer(nn.Module):
     """A transformer layer with LayerNorm after each part: the base models."""
 
-    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, old: nn.Module, here: Here) -> None:
         super().__init__()
-        here = {"device": device, "dtype": dtype}
-        self.attention = Attention(old.attention, **here)
-        self.attention_norm = norm(old.layer_norm, **here)
-        self.expand = Dense(old.feed_forward.intermediate_dense, **here, gelu=True)
-        self.contract = Dense(old.feed_forward.output_dense, **here)
-        self.feed_forward_norm = norm(old.final_layer_norm, **here)
+        self.attention = Attention(old.attention, here)
+        self.attention_norm = norm(old.layer_norm, here)
+        expand, contract = old.feed_forward.intermediate_dense, old.feed_forward.output_dense
+        self.expand = Dense(expand.weight, expand.bias, here, gelu=True)
+        self.contract = Dense(contract.weight, contract.bias, here)
+        self.feed_forward_norm = norm(old.final_layer_norm, here)
 
-    def forward(self, x: Tensor, batch: Batch) -> Tensor:
-        x = self.attention_norm(x + self.attention(x, batch))
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        x = self.attention_norm(x + self.attention(x, layout))
         return self.feed_forward_norm(x + self.contract(self.expand(x)))
 
 
 class NormFirstLayer(Layer):
     """A transformer layer with LayerNorm before each part: the large HuBERT, XLSR, WavLM-large."""
 
-    def forward(self, x: Tensor, batch: Batch) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), batch)
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), layout)
         return x + self.contract(self.expand(self.feed_forward_norm(x)))
 
 
 class Attention(nn.Module):
     """Self-attention within each clip: softmax(Q K^T / sqrt(d) + bias) V, the bias WavLM's only."""
 
-    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, old: nn.Module, here: Here) -> None:
         super().__init__()
-        here = {"device": device, "dtype": dtype}
         self.heads = old.num_heads
         q, k, v = old.q_proj, old.k_proj, old.v_proj
         scale = old.head_dim**-0.5
         weight = torch.cat([q.weight * scale, k.weight, v.weight])
         bias = torch.cat([q.bias * scale, k.bias, v.bias])
-        self.query_key_value = Dense(linear(weight, bias), **here)
-        self.out = Dense(old.out_proj, **here)
-        self.gate = Gate(old, **here) if hasattr(old, "gru_rel_pos_linear") else None
+        self.query_key_value = Dense(weight, bias, here)
+        self.out = Dense(old.out_proj.weight, old.out_proj.bias, here)
+        self.gate = Gate(old, here) if hasattr(old, "gru_rel_pos_linear") else None
 
-    def forward(self, x: Tensor, batch: Batch) -> Tensor:
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
         qkv = self.query_key_value(x).unflatten(1, (3, self.heads, -1))
         gates = None if self.gate is None else self.gate(x)
-        attend = self._side_by_side if batch.side_by_side else self._each_clip
-        return self.out(attend(qkv, gates, batch).flatten(1))
+        attend = self._side_by_side if layout.side_by_side else self._each_clip
+        return self.out(attend(qkv, gates, layout).flatten(1))
 
-    def _each_clip(self, qkv: Tensor, gates: Tensor | None, batch: Batch) -> Tensor:
+    def _each_clip(self, qkv: Tensor, gates: Tensor | None, layout: Layout) -> Tensor:
         mixed = torch.empty_like(qkv[:, 0])  # (sum of L, heads, d)
-        clips = zip(batch.lengths, qkv.split(batch.lengths), mixed.split(batch.lengths))
-        gates = [None] * len(batch.lengths) if gates is None else gates.split(batch.lengths)
+        clips = zip(layout.lengths, qkv.split(layout.lengths), mixed.split(layout.lengths))
+        gates = [None] * len(layout.lengths) if gates is None else gates.split(layout.lengths)
         for (length, clip, out), gate in zip(clips, gates):
             q, k, v = clip.permute(1, 2, 0, 3).contiguous()  # each (heads, L, d)
             if gate is not None:
-                weights = gate.mT[..., None] * batch.relative_bias[length].to(q.dtype)
+                weights = gate.mT[..., None] * layout.relative_bias[length].to(q.dtype)
                 attended = torch.baddbmm(weights, q, k.mT).softmax(-1) @ v
             elif length <= LONG:
                 attended = (q @ k.mT).softmax(-1) @ v
@@ -257,25 +256,25 @@ class Attention(nn.Module):
             out.copy_(attended.transpose(0, 1))
         return mixed
 
-    def _side_by_side(self, qkv: Tensor, gates: Tensor | None, batch: Batch) -> Tensor:
-        q, k, v = batch.spread(qkv).permute(2, 0, 3, 1, 4)  # each (N, heads, max L, d)
-        mask = batch.mask[:, None, None]
+    def _side_by_side(self, qkv: Tensor, gates: Tensor | None, layout: Layout) -> Tensor:
+        q, k, v = layout.spread(qkv).permute(2, 0, 3, 1, 4)  # each (N, heads, max L, d)
+        mask = layout.mask[:, None, None]
         if gates is not None:
-            gate = batch.spread(gates).mT[..., None]
-            bias = gate * batch.relative_bias[max(batch.lengths)].to(q)
+            gate = layout.spread(gates).mT[..., None]
+            bias = gate * layout.relative_bias[max(layout.lengths)].to(q)
             mask = bias.masked_fill(~mask, -torch.inf)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-        return batch.join(attended.transpose(1, 2))
+        return layout.join(attended.transpose(1, 2))
 
 
 class Gate(nn.Module):
     """WavLM: how much a frame heeds the distance to others, (sum of L, W) -> (sum of L, heads)."""
 
-    def __init__(self, old: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, old: nn.Module, here: Here) -> None:
         super().__init__()
         self.heads = old.num_heads
-        self.constant = old.gru_rel_pos_const.detach().flatten().to(device, dtype)
-        self.product = Dense(old.gru_rel_pos_linear, device, dtype)
+        self.constant = old.gru_rel_pos_const.detach().flatten().to(*here)
+        self.product = Dense(old.gru_rel_pos_linear.weight, old.gru_rel_pos_linear.bias, here)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.product(x.unflatten(1, (self.heads, -1)))
@@ -290,14 +289,12 @@ class Dense(nn.Module):
     product.
     """
 
-    def __init__(
-        self, old: nn.Linear, device: torch.device, dtype: torch.dtype, gelu: bool = False
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, here: Here, gelu: bool = False) -> None:
         super().__init__()
-        self.weight = old.weight.detach().to(device, dtype)
-        self.bias = None if old.bias is None else old.bias.detach().to(device, dtype)
+        self.weight = weight.detach().to(*here)
+        self.bias = None if bias is None else bias.detach().to(*here)
         self.gelu = gelu
-        self.packed = has_onednn(device, dtype)
+        self.packed = has_onednn(*here)
         if self.packed:
             self.weight = pack_linear(self.weight, ROWS)
 
@@ -308,30 +305,20 @@ class Dense(nn.Module):
         return F.gelu(x) if self.gelu else x
 
 
-class Norm(nn.Module):
-    """LayerNorm over the width of each frame."""
-
-    def __init__(self, old: nn.LayerNorm, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.weight = old.weight.detach().to(device, dtype)
-        self.bias = old.bias.detach().to(device, dtype)
-        self.eps = old.eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
-
-
-def norm(old: nn.LayerNorm | None, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def norm(old: nn.LayerNorm | None, here: Here) -> nn.Module:
     """The LayerNorm, or nothing where a model has none."""
-    return nn.Identity() if old is None else Norm(old, device, dtype)
+    return nn.Identity() if old is None else copy.deepcopy(old).to(*here)
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """nn.Linear of the given (W_out, W_in) weight and bias."""
-    layer = nn.Linear(1, 1, bias=bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    layer.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-    return layer
+def receptive_field(convolutions: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The samples behind one frame and from one to the next, as 400 and 320, of (kernel, stride).
+
+    So n samples make (n - 400) // 320 + 1 frames.
+    """
+    field, hop = 1, 1
+    for kernel, stride in convolutions:
+        field, hop = field + (kernel - 1) * hop, hop * stride
+    return field, hop
 
 
 def windows(x: Tensor, kernel: int, stride: int) -> Tensor:
