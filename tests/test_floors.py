@@ -17,7 +17,6 @@ FLOORS = [
     {"pretraining", "studies"},
 ]
 LAZY = {"distributed", "papermill", "opensmile", "nbformat", "jupyter_client", "traitlets"}
-LAZY |= {"espeakng_loader"}  # in espeak.py, whose helper process loads nothing else
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -17,7 +17,6 @@ from emoshare_utils.training.losses import LOSSES
 class Filenames:
     """A corpus whose file names say it all: split_speaker_joy_fear.wav, shares in per cent."""
 
-    NAME = "filenames"
     LAYOUT = "files such as train_s1_30_70.wav"
     AUDIO = "."
 

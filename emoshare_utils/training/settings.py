@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.device import choose_device, choose_precision
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.models.regressor import Sizes
 from emoshare_utils.names import settings_of
@@ -78,8 +79,14 @@ class Training:
         LOSSES[self.loss], METRICS[self.select]  # UnknownName for another
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """The defaults, changed as `given` says; UnknownName for an entry that does not exist."""
+    def of(cls, given: Mapping[str, Any], device: str = "auto") -> Self:
+        """The defaults, changed as `given` says; UnknownName for an entry that does not exist.
+
+        The precision "auto" is bfloat16 where `device` multiplies it in hardware.
+        """
+        if given.get("precision") == "auto":
+            precision = choose_precision("auto", choose_device(device))
+            given = {**given, "precision": str(precision).removeprefix("torch.")}
         return settings_of(cls, given)
 
     def stored(self) -> dict[str, Any]:
