@@ -1,0 +1,1 @@
+"""Predictions -> numbers (`scores`, `comparisons`), tables (`tables`, `rendering`) and figures."""

@@ -1,15 +1,21 @@
-"""A data frame as a table to read: CSV, HTML and LaTeX."""
+"""A data frame as a table to read: pandas Styler for the notebooks, and CSV, HTML and LaTeX files.
+
+Some columns have a meaning: `source` tells the "paper" rows from "ours", `note` becomes a footnote,
+float columns are numbers with three decimals.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
+from emoshare_utils.files import atomic, checksum
 from emoshare_utils.names import architecture_name, label
+from emoshare_utils.results.metrics import METRICS
 
 _HEADERS = {
     "encoder": "Features",
@@ -18,7 +24,7 @@ _HEADERS = {
     "mean_rho": "Average ρ (a)",
     "baseline_mean_rho": "Baseline (b)",
     "change_percent": "Change (%) 100(a−b)/b",
-    "max_rho": "Average of the better per emotion (a)",
+    "max_rho": "Average of the best per emotion (a)",
     "baseline_max_rho": "Baseline (b), same reading",
     "max_change_percent": "Change (%), same reading",
     "ci_low": "low (clips)",
@@ -26,8 +32,8 @@ _HEADERS = {
     "ci_speakers_low": "low (speakers)",
     "ci_speakers_high": "high (speakers)",
 }
-_HIDDEN = ("source", "baseline", "n_emotions", "seeds", "note")
-_MEANS = ("mean", "mean_rho", "max_rho")
+_HIDDEN = ["source", "baseline", "n_emotions", "seeds", "note"]
+_MEANS = ["mean", "mean_rho", "max_rho"]
 _PAPER_NOTE = (
     "(paper): as printed in the paper or computed from its Table 1, measured on its own corpus "
     "(ComParE 2023, devel); these rows do not compete for bold."
@@ -35,184 +41,127 @@ _PAPER_NOTE = (
 _SVR_NOTE = (
     "SVR: the challenge's baseline, a clip's mean over time and a linear support vector regression."
 )
+_LATEX_LETTERS = {"ρ": r"$\rho$", "–": "--", "−": "$-$", "…": r"\ldots{}"}
 
 
-def write(
-    table: pd.DataFrame,
-    folder: Path,
-    name: str,
-    caption: str,
-    *,
-    listeners: str = "listeners",
-    notes: Sequence[str] = (),
-    best: Sequence[str] | None = None,
-) -> None:
-    """Write `<name>.csv` (every column, unrounded), `<name>.md` and `<name>.tex` into `folder`.
-
-    The other arguments are those of `markdown`.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    text = {"listeners": listeners, "notes": notes, "best": best}
-    (folder / f"{name}.md").write_text(markdown(table, caption, **text), encoding="utf-8")
-    latex_text = latex(table, caption, name=name, **text)
-    (folder / f"{name}.tex").write_text(latex_text, encoding="utf-8")
-
-
-def markdown(
+def style(
     table: pd.DataFrame,
     caption: str,
     *,
     listeners: str = "listeners",
     notes: Sequence[str] = (),
     best: Sequence[str] | None = None,
-) -> str:
-    """A table as Markdown: caption, rows, footnotes.
+) -> Styler:
+    """Style a table for display: caption and notes are below it.
 
     Args:
         table: what `table1` or `table2` returned, or any other data frame.
         caption: one paragraph.
-        listeners: "simulated listeners" adds that the shares are theirs.
-        notes: sentences to put beneath the table.
-        best: the columns whose largest value among our own rows is set in bold, ties included,
-            decided before rounding. By default every float column but those named baseline_….
+        listeners: "simulated listeners" adds to the caption that the shares are theirs.
+        notes: sentences below the table.
+        best: the columns whose best value among our own rows is bold, ties included, decided before
+            rounding. By default every float column but those named baseline_….
     """
-    header, numeric, rows, footnotes = _layout(table, best)
-    lines = [_caption(caption, listeners), ""]
-    lines.append("| " + " | ".join(_escape_markdown(name) for name in header) + " |")
-    lines.append("|" + "|".join("---:" if number else ":---" for number in numeric) + "|")
-    for row in rows:
-        lines.append("| " + " | ".join(cell.markdown() for cell in row) + " |")
-    below = [f"<sup>{mark}</sup> {_escape_markdown(text)}." for mark, text in footnotes]
-    for note in [*below, *_notes(table, notes)]:
-        lines += ["", note]
-    return "\n".join(lines) + "\n"
+    styler, align, caption, below = _styled("html", table, caption, listeners, notes, best)
+    left = [f".col{place}" for place, side in enumerate(align) if side == "l"]
+    css = {"th, td": "text-align: right", ", ".join(left): "text-align: left"}
+    css["caption"] = "caption-side: bottom; text-align: left"
+    styler.set_table_styles([{"selector": name, "props": css[name]} for name in css if name])
+    # Without this class JupyterLab would typeset what stands between two dollar signs.
+    styler.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
+    return styler.set_caption("<br>\n".join([caption, *below]))
 
 
-def latex(
+def write(table: pd.DataFrame, folder: Path, name: str, caption: str, **options: Any) -> Styler:
+    """Write `<name>.csv` (every column, unrounded), `<name>.html` and `<name>.tex`.
+
+    Args:
+        table, caption, options: as in `style`.
+
+    Returns:
+        The table for display, as from `style`.
+    """
+    styler = style(table, caption, **options)
+    texts = {
+        "csv": table.to_csv(index=False, lineterminator="\n"),
+        "html": styler.to_html(doctype_html=True),
+        "tex": _latex(table, name, caption, **options),
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, text in texts.items():
+        with atomic(folder / f"{name}.{ending}") as file:
+            file.write(text.encode())
+    return styler
+
+
+def _latex(table: pd.DataFrame, name: str, caption: str, **options: Any) -> str:
+    if caption.startswith("Table ") and ": " in caption:  # LaTeX numbers its tables itself
+        caption = caption.partition(": ")[2]
+    styler, align, caption, below = _styled("latex", table, caption, **options)
+    text = styler.to_latex(
+        environment="table*",
+        position="t",
+        position_float="centering",
+        caption=caption,
+        label=f"tab:{name}",
+        column_format=align,
+        hrules=True,
+        convert_css=True,
+    )
+    begin, end = r"\begin{tabular}", "\\end{tabular}\n"
+    text = text.replace(begin, "\\begin{adjustbox}{max width=\\textwidth}\n" + begin)
+    notes = "\\par\\smallskip\\footnotesize\n" + " \\\\\n".join(below) + "\n" if below else ""
+    text = text.replace(end, end + "\\end{adjustbox}\n" + notes)
+    for letter, command in _LATEX_LETTERS.items():
+        text = text.replace(letter, command)
+    return "% needs \\usepackage{booktabs, adjustbox}\n" + text
+
+
+def _styled(
+    mode: str,
     table: pd.DataFrame,
     caption: str,
-    *,
-    name: str = "",
     listeners: str = "listeners",
     notes: Sequence[str] = (),
     best: Sequence[str] | None = None,
-) -> str:
-    """A table as LaTeX, labelled tab:<name>; needs the booktabs and adjustbox packages.
+) -> tuple[Styler, str, str, list[str]]:
+    """Return the cells, the columns' sides ("llrr"), the caption and the notes, all escaped.
 
-    The other arguments are those of `markdown`.
+    `mode` is "html" or "latex".
     """
-    header, numeric, rows, footnotes = _layout(table, best)
-    title = _caption(caption, listeners)
-    if title.startswith("Table ") and ": " in title:  # LaTeX numbers its tables itself
-        title = title.partition(": ")[2]
-    lines = [
-        "% needs \\usepackage{booktabs, adjustbox}",
-        "\\begin{table*}[t]",
-        "\\centering\\small",
-        "\\setlength{\\tabcolsep}{3.5pt}",
-        f"\\caption{{{_escape_latex(title)}}}",
-    ]
-    if name:
-        lines.append(f"\\label{{tab:{name}}}")
-    lines.append("\\begin{adjustbox}{max width=\\textwidth}")
-    lines.append(f"\\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numeric)}}}")
-    lines += ["\\toprule", " & ".join(_escape_latex(part) for part in header) + " \\\\"]
-    lines.append("\\midrule")
-    lines += [" & ".join(cell.latex() for cell in row) + " \\\\" for row in rows]
-    lines += ["\\bottomrule", "\\end{tabular}", "\\end{adjustbox}"]
-    below = [f"\\textsuperscript{{{mark}}} {_escape_latex(text)}." for mark, text in footnotes]
-    below += [_escape_latex(note) for note in _notes(table, notes)]
-    if below:
-        lines += ["\\par\\smallskip\\footnotesize", " \\\\\n".join(below)]
-    return "\n".join([*lines, "\\end{table*}"]) + "\n"
-
-
-@dataclass
-class _Cell:
-    text: str
-    bold: bool = False
-    mark: str = ""
-
-    def markdown(self) -> str:
-        text = _escape_markdown(self.text)
-        text = f"**{text}**" if self.bold else text
-        return f"{text}<sup>{self.mark}</sup>" if self.mark else text
-
-    def latex(self) -> str:
-        text = _escape_latex(self.text)
-        text = f"\\textbf{{{text}}}" if self.bold else text
-        return f"{text}\\textsuperscript{{{self.mark}}}" if self.mark else text
-
-
-def _caption(caption: str, listeners: str) -> str:
+    given = table.reset_index(drop=True)
+    table = pd.DataFrame({"source": "ours", "note": ""}, given.index).assign(**given)
+    shown = [column for column in table if column not in _HIDDEN]
+    numbers = [column for column in shown if pd.api.types.is_float_dtype(table[column])]
+    right = [pd.api.types.is_numeric_dtype(table[c]) and c != "architecture" for c in shown]
     if listeners.startswith("simulated") and listeners not in caption:
-        return f"{caption} Shares are those of {listeners}."
-    return caption
+        caption = f"{caption} Shares are those of {listeners}."
+    cells = pd.DataFrame({c: [_text(value, c, c in numbers) for value in table[c]] for c in shown})
+    for row in table.index[table["source"] == "paper"]:
+        named = "architecture" if cells.get("architecture", {}).get(row) else shown[0]
+        cells.loc[row, named] += " (paper)"
+    bold = _best(table, numbers, best).reindex(columns=shown, fill_value=False)
+    styler = Styler(cells, uuid=checksum(f"{caption}{cells.to_csv()}".encode()), cell_ids=False)
+    styler.hide(axis="index").format(escape=mode)
+    styler.format_index(lambda column: _escape(_header(column), mode), axis="columns")
+    styler.apply(lambda _: np.where(bold, "font-weight: bold", ""), axis=None)
+    marks = _footnote_marks(table["note"], mode)
+    for row, note in enumerate(table["note"]):
+        missing = [column for column in numbers if pd.isna(table.loc[row, column])]
+        where = [c for c in numbers if c in (*missing, *_MEANS)] if missing else shown[:1]
+        mark = marks.get(note, "")
+        # Not text + mark: Styler's escaped text would escape the mark too.
+        styler.format(lambda text, mark=mark: f"{text}{mark}", ([row], where), escape=mode)
+    below = [f"{mark} {_escape(note, mode)}." for note, mark in marks.items()]
+    below += [_escape(note, mode) for note in [*_automatic_notes(table), *notes]]
+    return styler, "".join("lr"[side] for side in right), _escape(caption, mode), below
 
 
-def _notes(table: pd.DataFrame, notes: Sequence[str]) -> list[str]:
-    automatic = []
-    if "seeds" in table and table["seeds"].max() > 1:
-        networks = (table["source"] == "ours") & (table["architecture"] != 0)
-        few, many = table.loc[networks, "seeds"].agg(["min", "max"])
-        seeds = f"{many}" if few == many else f"{few} to {many}"
-        automatic.append(f"Our numbers are means over {seeds} seeds.")
-    if "source" in table and (table["source"] == "paper").any():
-        automatic.append(_PAPER_NOTE)
-    if "architecture" in table and (table["architecture"] == 0).any():
-        automatic.append(_SVR_NOTE)
-    return [*automatic, *notes]
-
-
-def _layout(
-    table: pd.DataFrame, best: Sequence[str] | None
-) -> tuple[list[str], list[bool], list[list[_Cell]], list[tuple[str, str]]]:
-    """Header, which columns are numbers, the rows, and the footnotes (mark, text)."""
-    shown = [column for column in table.columns if column not in _HIDDEN]
-    floats = [column for column in shown if pd.api.types.is_float_dtype(table[column])]
-    if best is None:
-        best = [column for column in floats if not column.startswith("baseline_")]
-    bold = {column: _winners(table, column, floats) for column in best}
-    marks = iter([*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))])
-    footnotes: dict[str, str] = {}
-    rows = []
-    for position, (_, row) in enumerate(table.iterrows()):
-        note = row.get("note", "")
-        if note and note not in footnotes:
-            footnotes[note] = next(marks)
-        mark = footnotes.get(note, "")
-        lacks = bool(row[floats].isna().any())
-        cells = []
-        for column in shown:
-            cell = _Cell(_text(row[column], column, column in floats))
-            cell.bold = column in bold and bool(bold[column][position])
-            about_missing = lacks and column in floats
-            if about_missing and (pd.isna(row[column]) or column in _MEANS):
-                cell.mark = mark
-            cells.append(cell)
-        if row.get("source") == "paper":
-            named = shown.index("architecture") if pd.notna(row.get("architecture")) else 0
-            cells[named].text += " (paper)"
-        if not lacks:
-            cells[0].mark = mark
-        rows.append(cells)
-    header = [_HEADERS.get(column, column) for column in shown]
-    numeric = [pd.api.types.is_numeric_dtype(table[c]) and c != "architecture" for c in shown]
-    return header, numeric, rows, [(mark, text) for text, mark in footnotes.items()]
-
-
-def _winners(table: pd.DataFrame, column: str, floats: list[str]) -> np.ndarray:
-    """Which rows hold the column's largest value, (rows,); the paper's rows do not compete."""
-    values = table[column].to_numpy(float, copy=True)
-    if "source" in table:
-        values[table["source"] == "paper"] = np.nan
-    if column in _MEANS:  # a mean over fewer emotions is another quantity
-        values[table[floats].isna().any(axis=1)] = np.nan
-    if np.isnan(values).all():
-        return np.zeros(len(table), bool)
-    return np.isclose(values, np.nanmax(values), rtol=0, atol=1e-12)
+def _escape(text: str, mode: str) -> str:
+    """Escape as Styler does, which escapes cells only: by way of a table of one cell."""
+    cell = Styler(pd.DataFrame([text])).hide(axis="index").hide(axis="columns")
+    return cell.format(escape=mode).to_string().rstrip("\n")
 
 
 def _text(value: object, column: str, is_float: bool) -> str:
@@ -227,21 +176,44 @@ def _text(value: object, column: str, is_float: bool) -> str:
     return str(value)
 
 
-def _escape_markdown(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "|*<" else letter for letter in text)
+def _header(column: str) -> str:
+    """Return the heading of a column; "mean_mae" becomes "mean MAE"."""
+    metric = column.removeprefix("mean_")
+    said = METRICS[metric].label if metric in METRICS else metric
+    return _HEADERS.get(column, column.replace("mean_", "mean ").replace(metric, said))
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "ρ": r"$\rho$",
-    "–": "--",
-    "−": "$-$",
-    "…": r"\ldots{}",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-}
+def _best(table: pd.DataFrame, numbers: list[str], best: Sequence[str] | None) -> pd.DataFrame:
+    """Find the best values of each column; the paper's rows do not compete."""
+    if best is None:
+        best = [column for column in numbers if not column.startswith("baseline_")]
+    values = table[list(best)].astype(float)
+    for column in values:
+        metric = column.removeprefix("mean_")
+        if metric in METRICS and not METRICS[metric].higher_is_better:
+            values[column] *= -1
+    values[table["source"] == "paper"] = np.nan
+    fewer = table[numbers].isna().any(axis=1)  # a mean over fewer emotions is another quantity
+    values.loc[fewer, values.columns.isin(_MEANS)] = np.nan
+    return values >= values.max() - 1e-12
 
 
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+def _footnote_marks(notes: pd.Series, mode: str) -> dict[str, str]:
+    """Return each note once, and its mark: a, b, ..., z, aa, bb, ..."""
+    superscript = {"html": "<sup>{}</sup>", "latex": r"\textsuperscript{{{}}}"}[mode]
+    marks = [
+        letter * times for times in range(1, len(notes) // 26 + 2) for letter in ascii_lowercase
+    ]
+    return dict(zip(filter(None, notes.unique()), map(superscript.format, marks)))
+
+
+def _automatic_notes(table: pd.DataFrame) -> list[str]:
+    notes = []
+    architecture = table.get("architecture", pd.Series(dtype="Int64"))
+    if "seeds" in table and table["seeds"].max() > 1:
+        networks = (table["source"] == "ours") & (architecture != 0)
+        few, many = table.loc[networks, "seeds"].agg(["min", "max"])
+        seeds = f"{many}" if few == many else f"{few} to {many}"
+        notes.append(f"Our numbers are means over {seeds} seeds.")
+    notes += [_PAPER_NOTE] if (table["source"] == "paper").any() else []
+    return notes + ([_SVR_NOTE] if (architecture == 0).any() else [])

@@ -1,11 +1,9 @@
-"""Table 1 and Table 2 in the paper's layout, as CSV, Markdown and LaTeX.
+"""Table 1 and Table 2 in the paper's layout, as data frames; `rendering` writes them to files.
 
-`table1` and `table2` make data frames from the results; `markdown`, `latex` and `write` turn a
-data frame into text by the columns it has: `source` tells a row of the "paper" from "ours", `note`
-becomes a footnote, float columns are numbers and the rest are names.
+In both, `source` is "ours" or "paper", and `note` becomes a footnote.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,8 +12,9 @@ from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.names import label, ordered
 from emoshare_utils.results.paper import PAPER_CORPUS, paper_table1, paper_table2
 
-_SVR = "svr:"  # before the feature set, where a table's baseline is an SVR
-_CHANGES = {"mean_rho": "change_percent", "max_rho": "max_change_percent"}
+_SVR_PREFIX = "svr:"  # before the feature set, where Table 2's baseline is an SVR
+# The two readings of an encoder's average rho, and the column of each one's change.
+_READINGS = {"mean_rho": "change_percent", "max_rho": "max_change_percent"}
 _ACOUSTIC_NOTE = "the paper names this row MFCC Features and describes 40 mel bands"
 
 
@@ -25,25 +24,25 @@ def table1(
     split: str = "devel",
     paper: bool | None = None,
 ) -> pd.DataFrame:
-    """Table 1: rho of every encoder and architecture, one column an emotion, and their mean.
+    """Table 1: rho of every encoder and architecture, one column per emotion, and their mean.
 
-    Seeds are averaged. A missing rho stays missing: it takes no part in the mean, and `note`
-    says why it is missing and over how many emotions the mean is.
+    Seeds are averaged. A missing rho stays missing: it does not count in the mean, and `note`
+    says why it is missing and how many emotions the mean is over.
 
     Args:
-        results: one row an encoder, architecture, emotion, seed and split.
+        results: one row per encoder, architecture, emotion, seed and split.
         emotions: the corpus's emotions, in its order.
         split: the split to show.
-        paper: put the paper's rows after ours, for the encoders that both have, and its
-            baseline last. By default on devel, where the emotions are the paper's nine.
+        paper: add the paper's rows after ours, for the encoders that both have, and its baseline
+            last. By default on devel, where the emotions are the paper's nine.
 
     Returns:
-        encoder, architecture, source ("ours" or "paper"), a column an emotion, mean,
-        n_emotions (in the mean), seeds, note.
+        encoder, architecture, source, a column per emotion, mean, n_emotions (in the mean), seeds,
+        note.
 
     Raises:
-        ValueError: no result in this split, two results for one network, or `paper` asked for
-            with other emotions.
+        ValueError: there is no result in this split, a network has two results, or `paper` is
+            asked for with other emotions.
     """
     emotions = list(emotions)
     ours = _systems(_of_split(results, split), emotions)
@@ -70,77 +69,61 @@ def table2(
 ) -> pd.DataFrame:
     """Table 2: the average rho of each encoder (a), of a baseline (b), and 100 (a - b) / b.
 
-    The paper's averages are per emotion the larger of the two architectures, which is no single
-    system's score, so both readings are given: the better single architecture (`mean_rho`) and
-    the better architecture for each emotion (`max_rho`). A measured baseline is read the same
-    way as what it is compared with. Where either average lacks an emotion the change is missing.
-    An SVR (Architecture 0) has a row of its own and takes no part in an encoder's average.
+    The paper averages the highest rho of any architecture per emotion, which is no single system's
+    score. Both readings are given: the best single architecture (`mean_rho`), and the best
+    architecture per emotion (`max_rho`); a measured baseline is read in the same way. Where either
+    average lacks an emotion the change is missing. An SVR (Architecture 0) has a row of its own
+    and does not count in an encoder's average.
 
     Args:
-        results: one row an encoder, architecture, emotion, seed and split.
+        results: one row per encoder, architecture, emotion, seed and split.
         emotions: the corpus's emotions.
         baseline: "svr:fbank" for the SVR on that feature set, "svr" for the best SVR, an encoder
             in the results, or "paper" for the printed .500. By default "paper" on the paper's own
             corpus; on any other "svr", without one "fbank", or else the first encoder.
-        corpus: the corpus's name; the paper's numbers stand beside ours on "compare23" only.
+        corpus: the corpus's name; the paper's numbers are added on "compare23" only.
         split: the split to show.
 
     Returns:
-        encoder, source, architecture (the better one), mean_rho, baseline_mean_rho,
-        change_percent, max_rho, baseline_max_rho, max_change_percent, baseline, seeds, note.
+        encoder, source, architecture (the best one), mean_rho, baseline_mean_rho, change_percent,
+        max_rho, baseline_max_rho, max_change_percent, baseline, seeds, note.
 
     Raises:
-        ValueError: the baseline is not among the results, or is the paper's on another corpus.
+        ValueError: the baseline is not in the results, or is the paper's on another corpus.
     """
     emotions = list(emotions)
-    on_paper_corpus = corpus == PAPER_CORPUS and split == "devel"
-    ours = _systems(_of_split(results, split), emotions)
-    table = _averages(ours, emotions)
-    found = _sorted(table, ["encoder", "name"])["name"].tolist()
-    svrs = table[table["architecture"] == 0].sort_values(["n_mean_rho", "mean_rho"])
-    measured = "svr" if len(svrs) else "fbank" if "fbank" in found else found[0]
-    baseline = baseline or ("paper" if on_paper_corpus else measured)
-    if baseline == "svr" and len(svrs):
-        baseline = svrs["name"].iloc[-1]
-    if baseline == "paper" and not on_paper_corpus:
-        raise ValueError(
-            f"the paper's baseline was measured on the devel split of {PAPER_CORPUS!r}, not on "
-            f"{split} of {corpus!r}: name a baseline measured here, one of {', '.join(found)}"
-        )
-    if baseline not in ("paper", *found):
-        raise ValueError(
-            f"no {split} result for the baseline {baseline!r}: expected one of {', '.join(found)}"
-        )
-    if on_paper_corpus:
-        theirs = _averages(_paper_rows(ours["encoder"], emotions), emotions)
-        theirs["note"] = theirs["encoder"].map(_as_printed)
-        table = pd.concat([table, theirs])
+    systems = _systems(_of_split(results, split), emotions)
+    table = _averages(systems, emotions)
+    baseline = _baseline(table, baseline, corpus, split)
     if baseline == "paper":
-        b = dict.fromkeys(_CHANGES, paper_table2()["baseline_mean_rho"].iloc[0])
-        complete = dict.fromkeys(_CHANGES, True)
+        printed = paper_table2()["baseline_mean_rho"].iloc[0]
+        against = dict.fromkeys(_READINGS, printed)
+        against |= {f"n_{reading}": len(emotions) for reading in _READINGS}
     else:
-        row = table[(table["name"] == baseline) & (table["source"] == "ours")].iloc[0]
-        b = {reading: row[reading] for reading in _CHANGES}
-        complete = {reading: row[f"n_{reading}"] == len(emotions) for reading in _CHANGES}
-    for reading, change in _CHANGES.items():
-        table[f"baseline_{reading}"] = b[reading]
-        table[change] = 100 * (table[reading] - b[reading]) / b[reading]
-        if b[reading] <= 0 or not complete[reading]:
-            table[change] = np.nan
-        table.loc[table[f"n_{reading}"] < len(emotions), change] = np.nan
-    if min(b.values()) <= 0:
-        table["note"] = table["note"].map(_joined("no percentage of a baseline below zero"))
-    if not all(complete.values()):
-        table["note"] = table["note"].map(_joined("the baseline lacks emotions"))
-    table["baseline"] = baseline
+        against = table[table["name"] == baseline].iloc[0]
+    theirs = _paper_rows(systems["encoder"], emotions)
+    if _is_papers(corpus, split) and len(theirs):
+        theirs = _averages(theirs, emotions)
+        table = pd.concat([table, theirs.assign(note=theirs["encoder"].map(_as_printed))])
+    remarks = set()
+    for reading, change in _READINGS.items():
+        a, b = table[reading], against[reading]
+        positive, complete = not b <= 0, against[f"n_{reading}"] == len(emotions)
+        comparable = positive & complete & (table[f"n_{reading}"] == len(emotions))
+        table[f"baseline_{reading}"] = b
+        table[change] = (100 * (a - b) / b).where(comparable)
+        remarks |= set() if positive else {"no percentage of a baseline below zero"}
+        remarks |= set() if complete else {"the baseline lacks emotions"}
+    remarks = sorted(remarks)
+    table["note"] = ["; ".join(filter(None, [note, *remarks])) for note in table["note"]]
     columns = ["encoder", "source", "architecture"]
     columns += ["mean_rho", "baseline_mean_rho", "change_percent"]
     columns += ["max_rho", "baseline_max_rho", "max_change_percent", "baseline", "seeds", "note"]
-    return _sorted(table, ["encoder", "name", "source"])[columns]
+    return _sorted(table.assign(baseline=baseline), ["encoder", "name", "source"])[columns]
 
 
 def table1_caption(split: str = "devel") -> str:
-    """The caption of Table 1."""
+    """Return the caption of Table 1."""
     return (
         f"Table 1: Spearman's ρ per emotion on {split}, and the mean over emotions. "
         "Architecture 1: CNN + LSTM + FFNN; Architecture 2: CNN + LSTM + attention + FFNN. "
@@ -149,17 +132,17 @@ def table1_caption(split: str = "devel") -> str:
 
 
 def table2_caption(table: pd.DataFrame, split: str = "devel") -> str:
-    """The caption of Table 2, which says what the baseline is."""
+    """Return the caption of Table 2, which names the baseline."""
     baseline = table["baseline"].iloc[0]
     if baseline == "paper":
         what = "the challenge's baseline as the paper prints it"
     else:
-        svr = "a linear SVR on the mean over time of " if baseline.startswith(_SVR) else ""
-        what = f"{svr}{label(baseline.removeprefix(_SVR))}, measured here on the same clips"
+        svr = "a linear SVR on the mean over time of " if baseline.startswith(_SVR_PREFIX) else ""
+        what = f"{svr}{label(baseline.removeprefix(_SVR_PREFIX))}, measured here on the same clips"
     return (
         f"Table 2: Average ρ over emotions on {split}, and its change against a baseline, {what}. "
-        "Two readings: the better single architecture (named), and per emotion the better of the "
-        "two, which is no single system's score. Both are chosen on the split that is shown."
+        "Two readings: the best single architecture (named), and the best architecture per "
+        "emotion, which is no single system's score. Both are chosen on the split that is shown."
     )
 
 
@@ -177,40 +160,31 @@ def _of_split(results: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def _systems(results: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
-    """One row an encoder and architecture, seeds averaged."""
+    """Average the seeds: one row per encoder and architecture."""
     rows = []
     for (encoder, architecture), group in results.groupby(["encoder", "architecture"]):
-        of_emotion = {name: group[group["emotion"] == name] for name in emotions}
-        rho = {name: part["rho"].mean() for name, part in of_emotion.items()}
-        row = {"encoder": encoder, "architecture": architecture, "source": "ours", **rho}
-        row["seeds"] = group["seed"].nunique()
-        row["note"] = _why_missing(of_emotion)
-        rows.append(row)
-    return _sorted(_with_mean(pd.DataFrame(rows), emotions))
+        row = {"encoder": encoder, "architecture": architecture, "source": "ours"}
+        row |= {name: group.loc[group["emotion"] == name, "rho"].mean() for name in emotions}
+        rows.append(row | {"seeds": group["seed"].nunique(), "note": _missing(group, emotions)})
+    return _with_mean(pd.DataFrame(rows), emotions)
 
 
-def _with_mean(rows: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
-    rows["architecture"] = rows["architecture"].astype("Int64")
-    rows["mean"] = rows[emotions].mean(axis=1)
-    rows["n_emotions"] = rows[emotions].notna().sum(axis=1)
-    columns = ["encoder", "architecture", "source", *emotions, "mean", "n_emotions", "seeds"]
-    return rows[[*columns, "note"]]
-
-
-def _why_missing(of_emotion: dict[str, pd.DataFrame]) -> str:
+def _missing(results: pd.DataFrame, emotions: list[str]) -> str:
+    """Say which emotions of one system lack a rho, and why."""
     reasons: dict[str, list[str]] = {}
-    left = 0
-    for emotion, rows in of_emotion.items():
+    counted = 0
+    for emotion in emotions:
+        rows = results[results["emotion"] == emotion]
         missing = rows[rows["rho"].isna()]
-        left += len(rows) > len(missing)
+        counted += len(rows) > len(missing)
         if rows.empty:
             reasons.setdefault("no result", []).append(emotion)
         for note, part in missing.fillna({"note": ""}).groupby("note"):
             seeds = f" ({len(part)} of {len(rows)} seeds)" if len(rows) > 1 else ""
             reasons.setdefault(note or "no rho", []).append(emotion + seeds)
     said = [f"{reason}: {', '.join(names)}" for reason, names in reasons.items()]
-    if left < len(of_emotion):
-        said.append(f"mean over {left} of {len(of_emotion)} emotions")
+    if counted < len(emotions):
+        said.append(f"mean over {counted} of {len(emotions)} emotions")
     return "; ".join(said)
 
 
@@ -218,9 +192,17 @@ def _paper_rows(encoders: Iterable[str], emotions: list[str]) -> pd.DataFrame:
     table = paper_table1()
     table = table[table["encoder"].isin(list(encoders))]
     rows = table.pivot(index=["encoder", "architecture"], columns="emotion", values="rho")
-    rows = rows.reset_index().rename_axis(columns=None).assign(source="paper", seeds=1)
+    rows = rows.reindex(columns=emotions).reset_index().assign(source="paper", seeds=1)
     rows["note"] = np.where(rows["encoder"].isin(["mfcc", "fbank"]), _ACOUSTIC_NOTE, "")
-    return _sorted(_with_mean(rows, emotions))
+    return _with_mean(rows, emotions)
+
+
+def _with_mean(rows: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
+    rows["architecture"] = rows["architecture"].astype("Int64")
+    rows["mean"] = rows[emotions].mean(axis=1)
+    rows["n_emotions"] = rows[emotions].notna().sum(axis=1)
+    columns = ["encoder", "architecture", "source", *emotions, "mean", "n_emotions", "seeds"]
+    return _sorted(rows[[*columns, "note"]])
 
 
 def _sorted(
@@ -231,39 +213,53 @@ def _sorted(
     def key(column: pd.Series) -> pd.Series:
         if column.name == "encoder":
             return column.map(place)
-        return column.str.startswith(_SVR) if column.name == "name" else column
+        return column.str.startswith(_SVR_PREFIX) if column.name == "name" else column
 
     return rows.sort_values(list(keys), key=key).reset_index(drop=True)
 
 
 def _averages(systems: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
-    """Both readings of each encoder's average rho, and over how many emotions each is.
+    """Return both readings of each encoder's average rho, and how many emotions each is over.
 
-    `name` tells what is averaged: an encoder's networks, or the SVR on its mean frames.
+    `name` is what a baseline is called: the encoder, or "svr:" and the encoder.
     """
     svr = systems["architecture"].eq(0)
-    systems = systems.assign(name=systems["encoder"].where(~svr, _SVR + systems["encoder"]))
-    rows = [
-        {"encoder": encoder, "name": name, "source": source, **_readings(group, emotions)}
-        for (encoder, name, source), group in systems.groupby(["encoder", "name", "source"])
-    ]
-    return pd.DataFrame(rows)
-
-
-def _readings(group: pd.DataFrame, emotions: list[str]) -> dict[str, object]:
-    better = group.sort_values(
+    systems = systems.assign(name=systems["encoder"].where(~svr, _SVR_PREFIX + systems["encoder"]))
+    best_first = systems.sort_values(
         ["n_emotions", "mean", "architecture"], ascending=[False, False, True]
-    ).iloc[0]
-    largest = group[emotions].max()
-    return {
-        "architecture": better["architecture"],
-        "mean_rho": better["mean"],
-        "n_mean_rho": better["n_emotions"],
-        "max_rho": largest.mean(),
-        "n_max_rho": largest.notna().sum(),
-        "seeds": better["seeds"],
-        "note": better["note"],
-    }
+    )
+    key = ["encoder", "name", "source"]
+    table = best_first.drop_duplicates(key).set_index(key)
+    table = table.rename(columns={"mean": "mean_rho", "n_emotions": "n_mean_rho"})
+    highest = systems.groupby(key)[emotions].max()
+    # Row by row: added in another order, the last digit changes.
+    averages = {"max_rho": highest.apply(pd.Series.mean, axis=1)}
+    averages["n_max_rho"] = highest.notna().sum(axis=1)
+    return _sorted(table.drop(columns=emotions).assign(**averages).reset_index(), key)
+
+
+def _baseline(table: pd.DataFrame, asked: str | None, corpus: str, split: str) -> str:
+    """Return the name of Table 2's baseline: the one asked for, or the default."""
+    found = table["name"].tolist()
+    svrs = table[table["architecture"] == 0].sort_values(["n_mean_rho", "mean_rho"])
+    measured = "svr" if len(svrs) else "fbank" if "fbank" in found else found[0]
+    baseline = asked or ("paper" if _is_papers(corpus, split) else measured)
+    if baseline == "svr" and len(svrs):
+        baseline = svrs["name"].iloc[-1]
+    if baseline == "paper" and not _is_papers(corpus, split):
+        raise ValueError(
+            f"the paper's baseline was measured on the devel split of {PAPER_CORPUS!r}, not on "
+            f"{split} of {corpus!r}: name a baseline measured here, one of {', '.join(found)}"
+        )
+    if baseline not in ("paper", *found):
+        raise ValueError(
+            f"no {split} result for the baseline {baseline!r}: expected one of {', '.join(found)}"
+        )
+    return baseline
+
+
+def _is_papers(corpus: str, split: str) -> bool:
+    return corpus == PAPER_CORPUS and split == "devel"
 
 
 def _as_printed(encoder: str) -> str:
@@ -272,7 +268,3 @@ def _as_printed(encoder: str) -> str:
     rho, change = printed.loc[name, ["mean_rho", "change_percent"]]
     note = f"the paper prints {rho:.3f} and {change:+.1f} %"
     return f"{note}; {_ACOUSTIC_NOTE}" if name == "mfcc" else note
-
-
-def _joined(more: str) -> Callable[[str], str]:
-    return lambda note: f"{note}; {more}" if note else more
