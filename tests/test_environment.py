@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from emoshare_utils.paths import Run
 from emoshare_utils.runner.stamps import LIBRARIES
 
 PROJECT = Path(__file__).parents[1]
@@ -75,9 +77,31 @@ def test_one_command_tests_everything():
     assert re.search(r"^make test\b", (PROJECT / "README.md").read_text(), re.M)
 
 
-@pytest.mark.parametrize("name", ["env", "figures", "test", "lab", "lint", "clean", "help"])
+TARGETS = "env figures studies publish test bench lab lint format lock clean help"
+
+
+@pytest.mark.parametrize("name", TARGETS.split())
 def test_the_makefile_documents_itself(name):
     assert re.search(rf"^{name}:.* ## \w", (PROJECT / "Makefile").read_text(), re.M)
+
+
+def test_figures_and_studies_run_the_same_profile():
+    run = "\t$(BIN)/python -m emoshare_utils"
+    assert target("figures") == f"{run} run $(PROFILE) $(ARGS)\n"
+    assert target("studies") == f"{run} run $(PROFILE) --studies $(ARGS)\n"
+    assert target("publish") == f"{run} publish $(PROFILE) $(ARGS)\n"
+
+
+def test_what_a_run_draws_is_ignored_and_the_record_is_not():
+    def ignored(path):
+        command = ["git", "check-ignore", "--quiet", "--no-index", path]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True).returncode
+
+    if ignored("README.md") == 128:
+        pytest.skip("no git checkout")
+    assert ignored("figures/demo/table1.csv") == ignored("figures/mine/fig2.png") == 0
+    assert ignored("figures/published/demo/table1.csv") == 1
+    assert Run("demo").published.is_dir() and Run("crema_d").published.is_dir()
 
 
 def test_the_runner_watches_libraries_that_are_dependencies():

@@ -52,13 +52,7 @@ def execute(
     )
 
 
-def _run_cells(
-    notebook: Notebook,
-    given: Mapping[str, Any],
-    copy: Path,
-    screen: Screen,
-    extensions: Iterable[Path],
-) -> None:
+def _run_cells(notebook, given, copy, screen, extensions) -> None:
     from papermill import execute_notebook
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)

@@ -29,13 +29,14 @@ class Notebook:
 
 
 def read_notebooks() -> list[Notebook]:
-    """Read the notebooks `notebooks/NN_*.ipynb`, in order.
+    """Read the notebooks `notebooks/NN_*.ipynb` from 01 on, in order; 00 is no part of a run.
 
     Raises WorkbookError where there is none, where one cannot be read, and where a parameters
     cell computes: papermill sets its values below that cell, so a derived one would be stale.
     """
     folder = home() / "notebooks"
-    found = [_read_notebook(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    paths = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if path.name >= "01"]
+    found = [_read_notebook(path) for path in paths]
     if not found:
         raise WorkbookError(
             f"{folder} holds no numbered notebook such as 01_data_preparation.ipynb"
@@ -44,13 +45,14 @@ def read_notebooks() -> list[Notebook]:
 
 
 def find(asked: Iterable[str | int], notebooks: list[Notebook], source: str) -> list[Notebook]:
-    """Choose notebooks by number or by the start of their name, in order.
+    """Choose notebooks, in order, each by its number or the start of its name, or "all".
 
-    Raises WorkbookError, which begins with `source`, where one is unknown.
+    Raises WorkbookError, which begins with `source`, where there is no such notebook.
     """
     found = []
     for name in asked:
-        matching = [n for n in notebooks if n.name.startswith(str(name).zfill(2))]
+        start = "" if name == "all" else str(name).zfill(2)
+        matching = [notebook for notebook in notebooks if notebook.name.startswith(start)]
         if not matching:
             names = ", ".join(notebook.name for notebook in notebooks)
             raise WorkbookError(f"{source} {name}: expected the number or name of one of {names}")

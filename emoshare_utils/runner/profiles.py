@@ -74,11 +74,8 @@ def read_profile(profile: str, overrides: Mapping[str, Any], notebooks: list[Not
         raise WorkbookError(f"{shown(path)} lacks root, the folder of the corpus")
     given = _fitted(overrides, known, "--set")
     parameters = _merged({name: known[name] for name in given} | parameters, given)
-    return Profile(
-        parameters,
-        _named_notebooks(own.get("notebooks", []), notebooks, path),
-        _extensions(own.get("extensions", []), path),
-    )
+    named = find(own.get("notebooks", []), notebooks, f"{shown(path)}: notebooks:")
+    return Profile(parameters, named, _extensions(own.get("extensions", []), path))
 
 
 def _layers(profile: str, folder: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, dict]]:
@@ -116,7 +113,9 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 def _fitted(values: Mapping[str, Any], known: Mapping[str, Any], source: str) -> dict[str, Any]:
     for name in values:
         if name not in known:
-            hint = nearest(name, sorted(known))
+            entries = [p for p in known if isinstance(known[p], Mapping) and name in known[p]]
+            hint = " or ".join(f"{p}.{name}" for p in entries)
+            hint = f"did you mean {hint}?" if hint else nearest(name, sorted(known))
             raise WorkbookError(f"{source}: no notebook has a parameter {name!r}; {hint}")
     return {name: _fit(name, value, known[name], source) for name, value in values.items()}
 
@@ -146,21 +145,14 @@ def _as_list(value: Any) -> list:
     return value if isinstance(value, list) else [value]
 
 
-def _named_notebooks(asked: list, notebooks: list[Notebook], path: Path) -> list[Notebook]:
-    if asked == ["all"]:
-        return [notebook for notebook in notebooks if notebook.name >= "01"]
-    return find(asked, notebooks, f"{shown(path)}: notebooks:")
-
-
 def _extensions(named: list, path: Path) -> list[Path]:
-    """The profile's extension files, after those that the environment already names."""
-    places = filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep))
-    files = [Path(place).expanduser().absolute() for place in places]
-    files += [resolve(str(place)) for place in named]
+    """The profile's extension files, and those that the environment names."""
+    named = [*named, *filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep))]
+    files = [resolve(str(place)) for place in named]
     for file in files:
         if not file.is_file():
             raise WorkbookError(f"{shown(path)}: extensions: {file} is not a file")
-    return list(dict.fromkeys(files))
+    return files
 
 
 class _Yaml(yaml.SafeLoader):

@@ -27,19 +27,9 @@ from emoshare_utils.paths import Run, home, resolve, shown
 PACKAGE = Path(__file__).parents[1]
 NOT_COUNTED = ("runner", "__main__.py")  # no number depends on these
 LIBRARIES = (
-    "espeakng-loader",
-    "matplotlib",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "scikit-learn",
-    "scipy",
-    "seaborn",
-    "soundfile",
-    "torch",
-    "torchaudio",
-    "transformers",
-)
+    "espeakng-loader", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy",
+    "seaborn", "soundfile", "torch", "torchaudio", "transformers",
+)  # fmt: skip
 PICTURES = (".pdf", ".png")  # no notebook reads another's pictures
 # Compared by size alone: audio, which notebook 01 checks, feature stores, which keep checksums,
 # and what lies beside a corpus and is not read.
@@ -59,18 +49,13 @@ class Stamps:
     """
 
     def __init__(self, this: Run, extensions: Iterable[Path] = ()) -> None:
-        self.run = this
+        self.run, self.home = this, home()
         files = sorted(this.notebooks.glob(".[0-9][0-9]_*.json"))
         self.stamps: dict[str, dict] = {
             file.stem.removeprefix("."): json.loads(file.read_text("utf-8")) for file in files
         }
-        counted = [
-            path
-            for path in files_below(PACKAGE)
-            if path.suffix != ".pyc" and path.relative_to(PACKAGE).parts[0] not in NOT_COUNTED
-        ]
         self.software = {
-            "emoshare_utils": _content_of(counted, PACKAGE),
+            "emoshare_utils": _digest(_package()),
             "extensions": {str(path): _checksum(path) for path in extensions},
             "libraries": {name: metadata.version(name) for name in LIBRARIES}
             | {"python": platform.python_version()},
@@ -99,7 +84,7 @@ class Stamps:
             if now != (then := stamp["given"].get(part)):
                 return f"{part} changed{_differing(now, then)}"
         for path, content in stamp["outputs"].items():
-            if _checksum(home() / path) != content:
+            if _checksum(self.home / path) != content:
                 return f"{path} is gone or changed"
         copy = self.run.notebooks / f"{name}.ipynb"
         return "" if copy.is_file() else f"{shown(copy)} is gone"
@@ -125,7 +110,7 @@ class Stamps:
             if len(kept) < len(stamp["outputs"]):
                 self._write(other, stamp | {"outputs": kept})
         others = {path for stamp in self.stamps.values() for path in stamp["outputs"]}
-        outputs = {path: _checksum(home() / path) for path in after if path not in others}
+        outputs = {path: _checksum(self.home / path) for path in after if path not in others}
         given = {**inputs, EARLIER: self._earlier(name)}
         self._write(name, {"given": given, "outputs": outputs})
 
@@ -133,7 +118,7 @@ class Stamps:
         """A digest of what each earlier notebook made, as it is now, without its pictures."""
         return {
             other: _digest(
-                (path, _checksum(home() / path))
+                (path, _checksum(self.home / path))
                 for path in stamp["outputs"]
                 if not path.endswith(PICTURES)
             )
@@ -143,13 +128,9 @@ class Stamps:
 
     def _stats(self) -> dict[str, tuple[int, int, int]]:
         """Size, time and inode of each file that the run has made, except the executed copies."""
-        stats = {}
-        for folder in (self.run.folder, self.run.figures):
-            for path in files_below(folder):
-                if path.parent != self.run.notebooks:
-                    about = path.stat()
-                    stats[shown(path)] = (about.st_size, about.st_mtime_ns, about.st_ino)
-        return stats
+        made = [*files_below(self.run.folder), *files_below(self.run.figures)]
+        stats = {path: path.stat() for path in made if path.parent != self.run.notebooks}
+        return {shown(p): (s.st_size, s.st_mtime_ns, s.st_ino) for p, s in stats.items()}
 
     def _file(self, name: str) -> Path:
         return self.run.notebooks / f".{name}.json"
@@ -174,7 +155,14 @@ def folder_digest(root: str | None) -> str | None:
     folder = resolve(root) if root else None
     if folder is None or not folder.is_dir():
         return None
-    return _content_of(files_below(folder), folder)
+    return _digest((str(path.relative_to(folder)), _checksum(path)) for path in files_below(folder))
+
+
+def _package() -> Iterator[tuple[str, str | None]]:
+    for path in files_below(PACKAGE):
+        name = path.relative_to(PACKAGE)
+        if path.suffix != ".pyc" and name.parts[0] not in NOT_COUNTED:
+            yield str(name), _checksum(path)
 
 
 def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
@@ -195,10 +183,6 @@ def _differing(now: Any, then: Any) -> str:
         return ""
     names = [name for name in then | now if then.get(name) != now.get(name)]
     return ": " + ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-
-
-def _content_of(files: Iterable[Path], folder: Path) -> str:
-    return _digest((str(path.relative_to(folder)), _checksum(path)) for path in files)
 
 
 def _checksum(path: Path) -> str | None:

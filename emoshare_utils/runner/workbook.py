@@ -12,7 +12,7 @@ from emoshare_utils.runner.profiles import Profile, read_profile
 from emoshare_utils.runner.screen import Step, say, summarise
 from emoshare_utils.runner.stamps import Stamps, files_below
 
-PAPER = "01", "05"  # its first notebook and its last; studies follow
+LAST_OF_PAPER = "05"  # the studies follow
 
 
 def run(
@@ -83,10 +83,9 @@ def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
         chosen = _chosen(read, notebooks, studies=False)
         for notebook in notebooks:
             inputs = stamps.inputs(notebook.name, notebook.cells, _given(read, notebook))
+            has_run = (this.notebooks / f"{notebook.name}.ipynb").is_file()
             reason = stamps.outdated(notebook.name, inputs)
-            if reason and (
-                notebook in chosen or (this.notebooks / f"{notebook.name}.ipynb").is_file()
-            ):
+            if reason and (has_run or notebook in chosen):
                 raise WorkbookError(f"{notebook.name} is not up to date, run it first: {reason}")
         for path in files_below(this.published):
             if path.relative_to(this.published) not in drawn:
@@ -101,9 +100,7 @@ def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
 
 def _chosen(read: Profile, notebooks: list[Notebook], studies: bool) -> list[Notebook]:
     """The profile's notebooks; if it names none, the paper's and, if asked for, the studies."""
-    first, last = PAPER
-    numbered = [n for n in notebooks if first <= n.name[:2]]
-    return read.notebooks or [n for n in numbered if studies or n.name[:2] <= last]
+    return read.notebooks or [n for n in notebooks if studies or n.name[:2] <= LAST_OF_PAPER]
 
 
 def _given(read: Profile, notebook: Notebook) -> dict[str, Any]:
