@@ -6,7 +6,7 @@ end, so a clip's share is the same alone, in any batch and under any padding.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -55,8 +55,8 @@ class Sizes:
         """The defaults, changed as `given` says; UnknownName for an entry that does not exist."""
         return settings_of(cls, given)
 
-    def regressor(self, architecture: int) -> type["Regressor"]:
-        """The class of network these are the sizes of; a subclass of Sizes may have its own."""
+    def regressor(self, architecture: int) -> Callable[[int, "Sizes"], "Regressor"]:
+        """What builds the network from a width and these; a subclass may build another."""
         return REGRESSORS[architecture]
 
 

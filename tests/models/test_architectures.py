@@ -1,22 +1,36 @@
 """Architectures 1 and 2: exact under any batch and padding, and the paper's equations."""
 
 import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from emoshare_utils.models.architectures import ARCHITECTURES, Architecture1, Architecture2, Sizes
-from emoshare_utils.models.kernels import WIDE, Convolution, max_pool
+from emoshare_utils.files import checksum
+from emoshare_utils.models import kernels
+from emoshare_utils.models.architectures import Architecture1, Architecture2
+from emoshare_utils.models.kernels import WIDE_KERNEL, Convolution, max_pool
 from emoshare_utils.models.layers import CNN, FFNN, LSTM, Attention, Standardise, masked_mean
 from emoshare_utils.models.padding import pad
+from emoshare_utils.models.regressor import (
+    REGRESSORS,
+    Regressor,
+    Sizes,
+    build,
+    read_sizes,
+    register,
+    register_sizes,
+)
+from emoshare_utils.models.regressor import SIZES as KNOWN_SIZES
+from emoshare_utils.names import ARCHITECTURES, Look, UnknownName
 
 WIDTH = 10
 SIZES = Sizes(cnn=(16, 12, 8), lstm=12, ffnn_1=(16, 8), ffnn_2=(16, 8))
 LENGTHS = (1, 2, 3, 9, 20, 37, 38)
 
-both = pytest.mark.parametrize("architecture", ARCHITECTURES.values())
+both = pytest.mark.parametrize("architecture", [Architecture1, Architecture2])
 
 
 def clips(lengths=LENGTHS) -> list[np.ndarray]:
@@ -99,9 +113,9 @@ def test_max_pool_is_torchs():
     assert torch.equal(max_pool(frames, 4), expected.transpose(1, 2))
 
 
-@pytest.mark.parametrize("wide", [0, WIDE])
+@pytest.mark.parametrize("wide", [0, WIDE_KERNEL])
 def test_convolution_and_its_gradients_are_torchs(monkeypatch, wide):
-    monkeypatch.setattr(models, "WIDE", wide)
+    monkeypatch.setattr(kernels, "WIDE_KERNEL", wide)
     torch.manual_seed(0)
     ours, plain = Convolution(WIDTH, 6, 3, padding=1), nn.Conv1d(WIDTH, 6, 3, padding=1)
     plain.load_state_dict(ours.state_dict())
@@ -190,3 +204,68 @@ def test_output_can_start_at_the_mean_share(output):
 def test_unknown_choices_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} = .*expected"):
         Sizes(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"lstmm": 8}, {"max_frame": 40}])
+def test_an_unknown_entry_of_sizes_is_named(wrong):
+    assert Sizes.of({"lstm": 8, "ffnn_1": [4]}) == Sizes(lstm=8, ffnn_1=[4])
+    with pytest.raises(ValueError, match=f"sizes has no entry '{next(iter(wrong))}': "):
+        Sizes.of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"), [(1, "16ed1347"), (2, "9c98856e")]
+)  # of the package before the base class: trained systems depend on them
+def test_initial_weights_and_their_names_are_as_ever(architecture, expected):
+    torch.manual_seed(0)
+    state = build(architecture, WIDTH, SIZES).state_dict()
+    found = checksum(*(part for name, x in state.items() for part in (name.encode(), x.numpy())))
+    assert found == expected
+
+
+class Largest(Regressor):
+    """The largest of a clip's own states."""
+
+    def ffnn_sizes(self, sizes):
+        return sizes.ffnn_1
+
+    def pool(self, states, final, lengths):
+        real = torch.arange(states.shape[1]) < lengths[:, None]
+        return states.masked_fill(~real[..., None], -torch.inf).amax(dim=1)
+
+
+def test_an_architecture_can_be_registered_and_brings_its_look(monkeypatch):
+    for registry in (REGRESSORS, ARCHITECTURES):
+        monkeypatch.setattr(registry, "entries", dict(registry.entries))
+    with pytest.raises(UnknownName, match="architecture = 7: expected one of 1, 2"):
+        build(7, WIDTH, SIZES)
+    register(7, Largest, Look("Largest state", "A7", "#009E73"))
+    assert isinstance(build(7, WIDTH, SIZES), Largest)
+    assert ARCHITECTURES[7].colour == "#009E73"
+    network = lively(Largest)
+    alone = torch.cat([network(*pad([clip])) for clip in clips()])
+    torch.testing.assert_close(network(*pad(clips(), 398)), alone, atol=1e-5, rtol=0)
+
+
+def test_a_regressor_without_pooling_is_refused():
+    with pytest.raises(TypeError, match="abstract"):
+        Regressor(WIDTH, SIZES)
+
+
+@dataclass(frozen=True)
+class Deep(Sizes):
+    heads: int = 1
+
+    def regressor(self, architecture):
+        return Largest
+
+
+def test_sizes_of_a_subclass_are_read_once_it_is_registered(monkeypatch):
+    monkeypatch.setattr(KNOWN_SIZES, "entries", {"Sizes": Sizes})
+    stored = asdict(Deep(heads=2))
+    with pytest.raises(ValueError, match="heads: no class .*Import the module .*released_code"):
+        read_sizes(stored)
+    register_sizes(Deep)
+    assert read_sizes(stored) == Deep(heads=2)
+    assert type(read_sizes(asdict(SIZES))) is Sizes
+    assert isinstance(build(1, WIDTH, read_sizes(stored)), Largest)

@@ -141,7 +141,7 @@ def test_what_a_stopped_fit_leaves_is_never_taken_for_finished(made, tmp_path, m
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(baseline, "_predictions", stop)
+    monkeypatch.setattr(baseline, "prediction_table", stop)
     with pytest.raises(KeyboardInterrupt):
         fit_baseline(corpus, store, tmp_path, shuffle_shares=True, workers=1)
     assert not finished.exists()
@@ -189,5 +189,5 @@ def test_frames_of_other_audio_and_rows_that_are_layers_are_refused(made, tmp_pa
     with pytest.raises(StoreError, match="90 clips.*clip0.*02_embedding_extraction.*'fbank'"):
         fit_baseline(changed, store, tmp_path)
     pooled = FeatureStore.create(tmp_path, "m@pooled", 5, {"encoder": "m@pooled"})
-    with pytest.raises(ValueError, match="'m@pooled' has a row a layer.*m@6"):
+    with pytest.raises(ValueError, match="'m@pooled' has one row per layer.*m@6"):
         fit_baseline(corpus, pooled, tmp_path)

@@ -1,0 +1,146 @@
+"""Losses: a batch-level one has the gradient of the whole batch, by any micro-batches."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import QUICK, assert_same, job, train, weights
+
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.device import one_worker_per_core
+from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.models.layers import Standardise
+from emoshare_utils.models.padding import pad
+from emoshare_utils.models.regressor import Regressor
+from emoshare_utils.results.metrics import METRICS
+from emoshare_utils.training.batches import Loader, frame_statistics
+from emoshare_utils.training.learner import Learner, step
+from emoshare_utils.training.loop import initial
+from emoshare_utils.training.losses import LOSSES, ccc, derivative, mse
+from emoshare_utils.training.settings import Training
+
+BATCH = 36
+CCC = Training(**vars(QUICK) | {"loss": "ccc"})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
+    return heard(tmp_path_factory.mktemp("features"), train=BATCH, devel=14, test=10)
+
+
+def lively(made) -> Regressor:
+    """A network whose predictions differ from clip to clip."""
+    torch.manual_seed(0)
+    network = initial(job(made, 2), "Anger")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.5)
+    return network
+
+
+def both(made, clips: int, precision=torch.float32) -> tuple[list, list]:
+    """The gradient by micro-batches of so many `clips`, and that of the whole batch."""
+    corpus, store = made
+    network, shares = lively(made), torch.rand(BATCH)
+    loader = Loader(store, Standardise(5), precision, None, clips, torch.device("cpu"))
+    clip_ids = corpus.split("train")["clip_id"].to_numpy()
+    learner, taken = Learner(network, 1e-3, loss=ccc), []
+    learner.update = lambda part: taken.extend(part[0])
+    with one_worker_per_core() as pool:
+        step(pool, [learner], loader.micro_batches(clip_ids), shares[:, None])
+    features, lengths = pad([store.frames(clip) for clip in clip_ids])
+    loss = ccc(network.regress(features.to(precision), lengths), shares)
+    return taken, list(torch.autograd.grad(loss, list(network.parameters())))
+
+
+def test_ccc_is_one_minus_lins_coefficient():
+    rng = np.random.default_rng(0)
+    predictions, shares = rng.random((2, 50))
+    found = ccc(torch.tensor(predictions), torch.tensor(shares))
+    assert found.item() == pytest.approx(1 - METRICS["ccc"].function(shares, predictions))
+
+
+def test_ccc_of_one_value_everywhere_has_a_finite_gradient():
+    _, slopes = derivative(ccc, torch.full((4,), 0.5), torch.full((4,), 0.5))
+    assert slopes.isfinite().all()
+
+
+@pytest.mark.parametrize("clips", [1, 5, BATCH])
+def test_the_gradient_of_a_batch_level_loss_is_that_of_the_whole_batch(made, clips):
+    found, whole = both(made, clips)
+    assert min(x.abs().max() for x in whole) > 1e-4
+    torch.testing.assert_close(found, whole, atol=1e-6, rtol=0)
+
+
+def test_micro_batches_of_a_batch_level_loss_are_not_losses_of_their_own(made):
+    """What averaging the loss over micro-batches would give is another gradient."""
+    corpus, store = made
+    network, shares = lively(made), torch.rand(BATCH)
+    clip_ids, losses = corpus.split("train")["clip_id"].to_numpy(), []
+    for rows in np.array_split(np.arange(BATCH), 7):
+        features, lengths = pad([store.frames(clip) for clip in clip_ids[rows]])
+        losses.append(ccc(network.regress(features, lengths), shares[rows]) * len(rows) / BATCH)
+    naive = torch.autograd.grad(sum(losses), list(network.parameters()))
+    found, _ = both(made, 5)
+    assert max((a - b).abs().max() for a, b in zip(naive, found)) > 1e-4
+
+
+def test_in_bfloat16_it_is_that_of_the_whole_batch_to_its_precision(made):
+    found, whole = both(made, 5, torch.bfloat16)
+    _, exact = both(made, 5)
+    found, whole, exact = (torch.cat([x.flatten() for x in each]) for each in (found, whole, exact))
+    assert 0 < (found - whole).norm() < (whole - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_steps_are_adam_on_the_batch_level_loss(made, tmp_path, average):
+    corpus, store = made
+    settings = {"average": average, "batch_size": BATCH, "epochs": 3, "start_at_mean": False}
+    system = train(made, tmp_path, settings=CCC, **settings)
+    network = initial(job(made), "Anger")
+    clips = corpus.split("train")
+    network.standardise.fit(*frame_statistics(store, clips["clip_id"].to_numpy()))
+    mean = [parameter.detach().clone() for parameter in network.parameters()]
+    optimiser = torch.optim.Adam(network.parameters(), lr=QUICK.learning_rate)
+    features, lengths = pad([store.frames(clip) for clip in clips["clip_id"]])
+    shares = torch.tensor(clips["Anger"].to_numpy(), dtype=torch.float32)
+    history = system.history[system.history["emotion"] == "Anger"].set_index("epoch")
+    for epoch in range(1, 1 + history["devel_rho"].idxmax()):
+        predictions = network(features, lengths)
+        loss = ccc(predictions, shares)
+        assert history.loc[epoch, "train_loss"] == pytest.approx(loss.item(), rel=1e-4)
+        expected = mse(predictions, shares).item()
+        assert history.loc[epoch, "train_mse"] == pytest.approx(expected, rel=1e-4)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        kept = min(average, (1 + epoch) / (10 + epoch))
+        mean = [kept * a + (1 - kept) * b.detach() for a, b in zip(mean, network.parameters())]
+    found = weights(system)
+    for (name, _), expected in zip(network.named_parameters(), mean):
+        torch.testing.assert_close(found[name], expected, atol=1e-5, rtol=0, msg=name)
+
+
+def test_it_learns_and_history_has_its_loss_where_it_is_not_the_mean_squared_error(made, tmp_path):
+    history = train(made, tmp_path / "ccc", settings=CCC, epochs=25).history
+    rows = history[history["emotion"] == "Anger"]
+    assert rows["train_loss"].iloc[-1] < 0.5 < rows["train_loss"].iloc[0]
+    assert rows["devel_rho"].max() > 0.7
+    plain = train(made, tmp_path / "mse", epochs=1).history
+    assert "train_loss" not in plain and "train_mse" in plain
+
+
+def test_a_loss_registered_outside_trains(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(LOSSES, "entries", dict(LOSSES.entries))
+    with pytest.raises(ValueError, match="loss = 'mae': "):
+        Training(loss="mae")
+    with pytest.raises(ValueError, match="loss = 'ccc2': did you mean 'ccc'"):
+        Training(loss="ccc2")
+    # additive: the batch-level way gives the steps of the mean squared error
+    LOSSES.register("mae", lambda predictions, shares: (predictions - shares).abs().mean())
+    LOSSES.register("again", lambda predictions, shares: (predictions - shares).square().mean())
+    assert train(made, tmp_path / "mae", loss="mae").history["train_loss"].notna().all()
+    same, again = (train(made, tmp_path / loss, loss=loss) for loss in ("mse", "again"))
+    assert_same(weights(same), weights(again), atol=1e-5)
+    assert again.history["train_loss"].to_numpy() == pytest.approx(
+        again.history["train_mse"].to_numpy(), rel=1e-5
+    )
