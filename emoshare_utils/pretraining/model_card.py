@@ -48,6 +48,9 @@ def model_card(
     updates = history.groupby("iteration")["update"].max()
     parts = " + ".join(f"{number:,}" for number in updates)
     iterations = f" ({parts}, each with its own rise and fall of the learning rate)"
+    threads = torch.get_num_threads()
+    where = f"on {threads} thread{'s' * (threads > 1)} of the processor"
+    where = "on the GPU" if choose_device(device).type == "cuda" else where
     template = files("emoshare_utils.pretraining").joinpath("model_card.md").read_text("utf-8")
     return template.format(
         name=f"{objective}-mini",
@@ -63,20 +66,13 @@ def model_card(
         iterations=iterations if len(updates) > 1 else "",
         plan=plan,
         hours=history["seconds"].sum() / 3600,
-        where=_where(device),
+        where=where,
         last=history.iloc[-1],
         in_use=IN_USE[objective],
         sources=markdown_table(sources),
         total=audio.hours,
         licences="; ".join(LICENCES.get(corpus, f"{corpus}: see there") for corpus in corpora),
     )
-
-
-def _where(device: str) -> str:
-    threads = torch.get_num_threads()
-    if choose_device(device).type == "cuda":
-        return "on the GPU"
-    return f"on {threads} thread{'s' * (threads > 1)} of the processor"
 
 
 def markdown_table(table: pd.DataFrame) -> str:

@@ -32,14 +32,8 @@ from emoshare_utils.progress import track
 OBJECTIVES = {"hubert": Hubert, "wav2vec2": Wav2Vec2}
 IN_USE = {"hubert": "clusters", "wav2vec2": "codebook entries"}  # what the perplexity counts
 COLLAPSE_BELOW = {"hubert": 3, "wav2vec2": 20}  # a perplexity that is a sign of collapse
-FILES = (  # of one encoder
-    "checkpoint.pt",
-    "config.json",
-    "history.csv",
-    "model.safetensors",
-    "preprocessor_config.json",
-    "README.md",
-)
+FILES = "checkpoint.pt config.json history.csv model.safetensors preprocessor_config.json README.md"
+Measures = tuple[float, float, float, float]  # of an update: loss, accuracy, perplexity, gradient
 
 
 def pretrain(
@@ -142,10 +136,8 @@ class Pretrainer:
                 self.save_checkpoint(folder)
                 measures, since = [], time.monotonic()
 
-    def update(
-        self, number: int, samples: np.ndarray, labels: np.ndarray | None
-    ) -> tuple[float, ...]:
-        """One step on samples (N, n), labels (N, L, G): loss, accuracy, perplexity, gradient norm.
+    def update(self, number: int, samples: np.ndarray, labels: np.ndarray | None) -> Measures:
+        """One step on samples (N, n), labels (N, L, G).
 
         Raises:
             ValueError: the loss or the gradient is not finite.
@@ -172,7 +164,7 @@ class Pretrainer:
         self.done = number + 1
         return (*(value.item() for value in outcome), norm.item())
 
-    def log(self, measures: list[tuple[float, ...]], seconds: float) -> None:
+    def log(self, measures: list[Measures], seconds: float) -> None:
         """Add the means of these updates' measures to the history, and print them."""
         columns = ("loss", "accuracy", "use", "gradient")  # files call the perplexity use
         row = dict(zip(columns, np.mean(measures, axis=0).tolist()))
@@ -225,7 +217,7 @@ def _set_aside(folder: Path) -> Path:
     """Move an encoder of other settings, perhaps a night's work, into a folder of its own."""
     aside = folder / f"earlier-{1 + sum(1 for _ in folder.glob('earlier-*'))}"
     aside.mkdir()
-    for file in [file for file in folder.iterdir() if file.name in FILES]:
+    for file in [file for file in folder.iterdir() if file.name in FILES.split()]:
         file.replace(aside / file.name)
     return aside
 

@@ -1,26 +1,22 @@
-"""The paper's own Table 1 and Table 2, computed again, and how sure their numbers are.
+"""The paper's own Table 1 and Table 2, recomputed, and the intervals of their numbers.
 
-Only the printed correlations are known here, so intervals are those of a normal model: a share
-and two systems' predictions of it are three normal variables, which are correlated as printed.
+Only the printed correlations are known, so intervals are those of a normal model: a share and two
+systems' predictions of it are three normal variables, correlated as printed.
 """
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from scipy import stats
 
-from emoshare_utils.names import ARCHITECTURES, architecture_name, label, ordered
-from emoshare_utils.results.figures.style import COLUMN_IN, GREY, style
+from emoshare_utils.names import architecture_name, label, ordered
+from emoshare_utils.results.bootstrap import CONFIDENCE
 from emoshare_utils.results.paper import paper_table1, paper_table2
 
 CLIPS = 9_925  # the devel split, on which the paper reports
 LISTENERS = "the paper's listeners"
-CONFIDENCE = 0.95
-PRECISION = 1e-3  # a printed number may be rounded or cut off at three places
+PRECISION = 1e-3  # printed numbers may be rounded or cut off at three places
 
 
 def means() -> pd.DataFrame:
@@ -39,12 +35,12 @@ def means() -> pd.DataFrame:
 
 
 def readings() -> pd.DataFrame:
-    """The averages that Table 2 prints beside those that Table 1 gives.
+    """The averages in Table 2 beside those that follow from Table 1.
 
     Returns:
         encoder, printed, architecture_1, architecture_2, better_per_emotion (the mean of the
         larger rho for each emotion, which is no single system's score), derived: the readings
-        within .001 of what is printed.
+        within 0.001 of what is printed.
     """
     table = paper_table1().dropna(subset="architecture")
     by_emotion = table.pivot(index=["encoder", "emotion"], columns="architecture", values="rho")
@@ -62,7 +58,7 @@ def changes() -> pd.DataFrame:
     """Table 2's percentages, 100 (a - b) / b, for each reading of a and of the baseline b.
 
     Returns:
-        encoder, printed (the percentage), then for b = .500 as printed and for b = .4997, the
+        encoder, printed (the percentage), then for b = 0.500 as printed and for b = 0.4997, the
         mean of the baseline's column: architecture_2 and better_per_emotion.
     """
     averages = readings()
@@ -93,10 +89,12 @@ def gaps() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def interval(rho: float, n: int = CLIPS, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval of one emotion's rho over n clips, on Fisher's scale.
+def fisher_interval(
+    rho: float, n: int = CLIPS, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The confidence interval of one emotion's rho over n clips, by Fisher's transformation.
 
-    artanh(rho) +- z sqrt(1.06 / (n - 3)); 1.06 instead of Pearson's 1: Fieller et al. 1957.
+    artanh(rho) +- z sqrt(1.06 / (n - 3)), with 1.06 for Spearman's rho (Fieller et al. 1957).
     """
     reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(1.06 / (n - 3))
     return float(np.tanh(np.arctanh(rho) - reach)), float(np.tanh(np.arctanh(rho) + reach))
@@ -114,14 +112,14 @@ def difference_half_width(
         between: rho between the two systems' predictions.
 
     Raises:
-        ValueError: three variables cannot be correlated so.
+        ValueError: no three variables have these correlations.
     """
     ranks = np.array([[1, rho_a, rho_b], [rho_a, 1, between], [rho_b, between, 1]])
     pearson = 2 * np.sin(np.pi / 6 * ranks)  # of normal variables that have these rhos
     if np.linalg.eigvalsh(pearson)[0] <= 0:
         raise ValueError(
             f"between = {between}: no two predictions with rho {rho_a} and {rho_b} to one share "
-            "are correlated so; take it nearer to 1"
+            "have this correlation; set it nearer to 1"
         )
     rng, mix = np.random.default_rng(seed), np.linalg.cholesky(pearson)
     differences = np.empty(draws)
@@ -143,82 +141,3 @@ def differences(
     """
     one = np.array([difference_half_width(rho_a, rho_b, rho, n, draws) for rho in between])
     return pd.DataFrame({"between": between, "one_emotion": one, "nine_emotions": one / 3})
-
-
-def draw_means(systems: pd.DataFrame, *, listeners: str = LISTENERS) -> Figure:
-    """The means of Table 1 with their 95 % intervals.
-
-    A mean over nine emotions scatters as one emotion does if the nine errors are the same (thin
-    line), and a third as much if they are independent (thick line); the truth is between.
-
-    Args:
-        systems: what `means` returned.
-        listeners: who rated, for the picture.
-    """
-    encoders = ordered(systems["encoder"])
-    with mpl.rc_context(style(COLUMN_IN, 2.9)):
-        figure = Figure()
-        axes = figure.subplots()
-        for row in systems.itertuples():
-            of_baseline = pd.isna(row.architecture)
-            colour = GREY if of_baseline else ARCHITECTURE_COLOURS[row.architecture]
-            y = encoders.index(row.encoder) + (0 if of_baseline else 0.4 * row.architecture - 0.6)
-            low, high = interval(row.mean)
-            third = np.array([low - row.mean, high - row.mean]) / 3
-            axes.plot([low, high], [y, y], color=colour, linewidth=0.8)
-            axes.plot(row.mean + third, [y, y], color=colour, linewidth=2.8)
-            axes.plot(row.mean, y, "o", markersize=2, color="white", markeredgewidth=0, zorder=3)
-            at_right = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 6.5}
-            axes.text(1.01, y, f"{row.mean:.4f}", **at_right)
-            if of_baseline:
-                axes.axvline(row.mean, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-        axes.set_yticks(range(len(encoders)), [label(name) for name in encoders])
-        axes.set_ylim(len(encoders) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        said = f"mean ρ over nine emotions as printed, {listeners}, n = {CLIPS:,}"
-        lines = "95 % intervals. thick: the emotions' errors independent; thin: the same"
-        figure.supxlabel(f"{said}\n{lines}", fontsize=6)
-        handles = [Line2D([], [], color=colour) for colour in ARCHITECTURE_COLOURS.values()]
-        names = [architecture_name(architecture) for architecture in ARCHITECTURE_COLOURS]
-        figure.legend(handles, names, loc="outside upper center", ncols=2)
-    return figure
-
-
-def draw_differences(
-    widths: pd.DataFrame, gaps: pd.DataFrame, *, listeners: str = LISTENERS
-) -> Figure:
-    """What difference of two systems on the same clips lies beyond its 95 % interval.
-
-    Args:
-        widths: what `differences` returned.
-        gaps: what `gaps` returned; those above zero are drawn.
-        listeners: who rated, for the picture.
-    """
-    with mpl.rc_context(style(COLUMN_IN, 2.7)):
-        figure = Figure()
-        axes = figure.subplots()
-        between = widths["between"]
-        axes.fill_between(
-            between, widths["nine_emotions"], widths["one_emotion"], color="0.85", linewidth=0
-        )
-        axes.plot(between, widths["one_emotion"], color="black", linewidth=1)
-        axes.plot(between, widths["nine_emotions"], color="black", linewidth=1, linestyle="--")
-        shown = gaps[gaps["gap"] > 0].sort_values("gap")
-        crowded = shown["gap"].diff() < 0.05 * shown["gap"].max()  # with the line beneath
-        for row, above in zip(shown.itertuples(), crowded):
-            colour = GREY if row.against == label("baseline") else ARCHITECTURE_COLOURS[2]
-            axes.axhline(row.gap, color=colour, linewidth=0.8)
-            words, side = f"{label(row.encoder)}\n{row.gap:.4f}", "bottom" if above else "top"
-            at_right = {"transform": axes.get_yaxis_transform(), "va": side, "fontsize": 6}
-            axes.text(1.02, row.gap, words, color=colour, **at_right)
-        axes.set(xlim=(between.min(), 1), ylim=(0, None))
-        axes.set_ylabel("difference in ρ")
-        handles = [Line2D([], [], color=colour) for colour in (GREY, ARCHITECTURE_COLOURS[2])]
-        names = ["Architecture 2 − Baseline", "Architecture 2 − Architecture 1"]
-        figure.legend(handles, names, loc="outside upper center", ncols=2)
-        said = "ρ between the two systems' predictions"
-        lines = "half a 95 % interval of one emotion's difference (solid) and of the mean\n"
-        lines += f"over nine with independent errors (dashed); {listeners}, n = {CLIPS:,}"
-        figure.supxlabel(f"{said}\n{lines}", fontsize=6)
-    return figure

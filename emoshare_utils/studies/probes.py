@@ -37,10 +37,10 @@ def can_be_probed(clips: pd.DataFrame, target: str) -> str:
     """Why the column `target` of the clip table cannot be probed; "" if it can."""
     if target not in clips:
         return "is no column of the clip table"
-    heard = clips.loc[clips["split"].isin(["train", "devel"]), target]
-    if heard.isna().any():
-        return f"is not known for {heard.isna().sum():,} of {len(heard):,} clips"
-    if heard.groupby(clips["split"]).nunique().min() < 2:
+    values = clips.loc[clips["split"].isin(["train", "devel"]), target]
+    if values.isna().any():
+        return f"is not known for {values.isna().sum():,} of {len(values):,} clips"
+    if values.groupby(clips["split"]).nunique().min() < 2:
         return "has one value in train or devel alone"
     return ""
 
@@ -63,7 +63,7 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
         speaker), and chance (the fraction of the most frequent name; 0 for rho).
     """
     train, devel = (np.flatnonzero(clips["split"] == split) for split in ("train", "devel"))
-    rows = []
+    rows, speakers = [], speaker_groups(clips["speaker"].iloc[devel])
     for target in targets:
         values = clips[target].to_numpy()
         named = not pd.api.types.is_numeric_dtype(clips[target])
@@ -77,11 +77,7 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
             predicted[scored] = _predicted(features, values, named, fitted, scored)
         score = accuracy if named else spearman
         truth, found = values[devel], predicted[devel]
-        units = (
-            np.arange(len(devel))
-            if target == SPEAKER
-            else speaker_groups(clips["speaker"].iloc[devel])
-        )
+        units = np.arange(len(devel)) if target == SPEAKER else speakers
         low, high = _interval(score, truth, found, units)
         chance = pd.Series(truth).value_counts(normalize=True).max() if named else 0.0
         measure = "accuracy" if named else "rho"

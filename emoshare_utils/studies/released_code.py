@@ -68,7 +68,7 @@ class Variant(Sizes):
             )
 
     def regressor(self, architecture: int) -> Callable[[int, "Variant"], Regressor]:
-        """Builds the architecture, then puts the released code's parts in place of its own."""
+        """A function that builds the architecture with the released code's parts."""
         plain = super().regressor(architecture)
         return lambda width, variant: replace_parts(plain(width, variant), variant)
 

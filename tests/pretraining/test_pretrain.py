@@ -31,9 +31,11 @@ from emoshare_utils.pretraining.audio import (
     listen,
     n_frames,
 )
+from emoshare_utils.pretraining.hubert import Hubert
 from emoshare_utils.pretraining.model_card import model_card
 from emoshare_utils.pretraining.plan import Plan
 from emoshare_utils.pretraining.pretrain import pretrain, signs_of_collapse
+from emoshare_utils.pretraining.wav2vec2 import Wav2Vec2
 
 TINY = MiniConfig(conv=(32, 24), width=32, layers=2, heads=2, feed_forward=48)
 PLAN = Plan(updates=6, seconds=4.0)
@@ -221,6 +223,16 @@ def test_the_learning_rate_rises_and_falls():
     assert rates.max() == 2.0 and rates.argmax() == 9
     assert (np.diff(rates[:10]) > 0).all() and (np.diff(rates[10:]) < 0).all()
     assert 0 < rates[-1] < 0.05
+
+
+def test_checkpoints_keep_their_stored_names():
+    """An earlier version's checkpoint resumes: what it says of the plan, and its weights' names."""
+    names = "updates seconds learning_rate warmup hidden span dropout clip_gradient seed"
+    assert list(replace(PLAN, checkpoint_every=1).stored()) == names.split()
+    assert PLAN.stored()["hidden"] == PLAN.mask_probability
+    heads = [name for name in Hubert(TINY, [3]).state_dict() if not name.startswith("encoder.")]
+    assert heads == ["project.0.weight", "project.0.bias", "codes.0"]
+    assert all(name.startswith("model.") for name in Wav2Vec2(TINY).state_dict())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from emoshare_utils.studies import paper_table as paper
+from emoshare_utils.studies import paper_table_figures as pictures
 
 NAMES = ["wav2vec2-base", "wav2vec2-large", "hubert-base", "hubert-large", "mfcc"]
 
@@ -46,11 +47,11 @@ def test_the_percentages():
 
 
 def test_one_emotions_interval_is_about_15_thousandths():
-    low, high = paper.interval(0.5)
+    low, high = paper.fisher_interval(0.5)
     assert (high - low) / 2 == pytest.approx(0.015, abs=5e-4)
     z = np.arctanh(0.5) + 1.96 * 1.03 / np.sqrt(9925 - 3)
     assert high == pytest.approx(np.tanh(z), abs=1e-4)
-    narrow = paper.interval(0.5, confidence=0.5)
+    narrow = paper.fisher_interval(0.5, confidence=0.5)
     assert low < narrow[0] < 0.5 < narrow[1] < high
 
 
@@ -61,13 +62,13 @@ def test_the_interval_holds_rho_as_often_as_it_says():
     y = r * x + np.sqrt(1 - r**2) * noise
     ranks = stats.rankdata([x, y], axis=2) - (n + 1) / 2
     found = (ranks[0] * ranks[1]).sum(1) / (ranks[0] ** 2).sum(1)
-    bounds = np.array([paper.interval(value, n) for value in found])
+    bounds = np.array([paper.fisher_interval(value, n) for value in found])
     assert ((bounds[:, 0] < rho) & (rho < bounds[:, 1])).mean() == pytest.approx(0.95, abs=0.015)
 
 
 def test_systems_that_agree_differ_by_less_chance():
     far, near = (paper.difference_half_width(0.52, 0.517, rho, 2000, 150) for rho in (0.5, 0.95))
-    one = np.diff(paper.interval(0.52, 2000)).item() / 2
+    one = np.diff(paper.fisher_interval(0.52, 2000)).item() / 2
     assert 0.2 * one < near < 0.5 * one < 0.8 * one < far < 1.42 * one
     again = paper.difference_half_width(0.52, 0.517, 0.95, 2000, 150)
     assert again == near
@@ -88,16 +89,16 @@ def test_the_simulated_difference_is_steigers_for_pearson():
 
 def test_the_pictures_draw_the_numbers_and_say_whose_they_are():
     means = paper.means()
-    axes = paper.draw_means(means).axes[0]
+    axes = pictures.draw_means(means).axes[0]
     dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
     assert dots == list(means["mean"])
     assert [text.get_text() for text in axes.texts] == [f"{mean:.4f}" for mean in means["mean"]]
     widths = paper.differences(0.52, 0.517, [0.5, 0.9], n=500, draws=20)
     assert list(widths["one_emotion"]) == pytest.approx(list(3 * widths["nine_emotions"]))
-    figure = paper.draw_differences(widths, paper.gaps())
+    figure = pictures.draw_differences(widths, paper.gaps())
     levels = [line.get_ydata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 2][
         2:
     ]
     assert sorted(levels) == sorted(paper.gaps().query("gap > 0")["gap"])
-    for picture in (paper.draw_means(means), figure):
+    for picture in (pictures.draw_means(means), figure):
         assert "the paper's listeners" in picture.get_supxlabel()

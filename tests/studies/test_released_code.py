@@ -10,21 +10,20 @@ import torch
 from matplotlib.text import Text
 from torch import Tensor, nn
 
-from emoshare_utils.models.architectures import Architecture2, Sizes
+from emoshare_utils.models.architectures import Architecture2
 from emoshare_utils.models.padding import pad
+from emoshare_utils.models.regressor import Sizes, build, read_sizes
 from emoshare_utils.results.metrics import spearman
 from emoshare_utils.studies.released_code import (
     DIFFERENCES,
     TEXT,
     Variant,
-    build,
     choose,
-    compare,
-    read_sizes,
+    compare_variants,
     variants,
     zero_starts,
 )
-from emoshare_utils.studies.released_figures import dead_starts, variants
+from emoshare_utils.studies.released_figures import dead_starts, variant_differences
 
 WIDTH = 10
 SIZES = Sizes(cnn=(12, 10, 6), lstm=8, ffnn_1=(9, 7, 5), ffnn_2=(9, 7, 5))
@@ -250,6 +249,8 @@ def test_unknown_names_are_refused():
         choose("code", SIZES, 398)
     with pytest.raises(ValueError, match="no difference 'last_relu': expected convolve_padding"):
         variants(1, SIZES, 398, ["last_relu"])
+    with pytest.raises(ValueError, match="architecture = 3: the released code has 1 and 2"):
+        variants(3, SIZES, 398)
 
 
 def test_many_seeds_start_dead_with_the_last_relu_and_none_with_a_sigmoid():
@@ -285,7 +286,7 @@ def predictions(seeds=(0, 1)) -> pd.DataFrame:
 
 def test_compare_is_the_mean_rho_and_its_paired_difference():
     given = predictions()
-    table = compare(given, resamples=400).set_index("variant")
+    table = compare_variants(given, resamples=400).set_index("variant")
     assert list(table.index) == ["paper", "worse", "dead"]
     devel = given[given["split"] == "devel"]
     rho = devel.groupby(["variant", "emotion", "seed"])[["share", "prediction"]].apply(
@@ -301,20 +302,18 @@ def test_compare_is_the_mean_rho_and_its_paired_difference():
     assert table.loc["worse", "ci_low"] < table.loc["worse", "difference"]
     assert table.loc["worse", "difference"] < table.loc["worse", "ci_high"] < 0
     same = given[given["variant"] == "worse"].assign(variant="paper")
-    paired = compare(pd.concat([same, same.assign(variant="twin")]), resamples=50)
+    paired = compare_variants(pd.concat([same, same.assign(variant="twin")]), resamples=50)
     assert (paired[["ci_low", "ci_high"]] == 0).all(axis=None)
 
 
-def test_pictures_say_who_listened_and_what_died():
+def test_pictures_say_what_died():
     def texts(figure) -> str:
         return " ".join(text.get_text() for text in figure.findobj(Text))
 
-    table = compare(predictions(), resamples=20)
+    table = compare_variants(predictions(), resamples=20)
     labels = {"paper": "the text", "worse": "noise", "dead": "a dead one"}
-    for listeners in ("simulated listeners", "listeners"):
-        said = texts(variants(table, labels, listeners=listeners))
-        assert ("simulated" in said) == (listeners != "listeners")
-        assert "2 of 4 constant" in said and "a dead one" in said and "Architecture 2" in said
+    said = texts(variant_differences(table, labels))
+    assert "2 of 4 constant" in said and "a dead one" in said and "Architecture 2" in said
     zeros = pd.DataFrame({1: [0.0, 1.0, 1.0], 2: [0.0, 0.5, 1.0]})
-    said = texts(dead_starts(zeros, listeners="listeners"))
+    said = texts(dead_starts(zeros))
     assert "Architecture 1: 2 of 3 dead" in said and "Architecture 2: 1 of 3 dead" in said
