@@ -42,7 +42,7 @@ class SpeechEncoder(nn.Module):
 
     `forward` maps N clips, the samples (n_i,) of each, to the hidden states (sum of L_i, W), and
     the L_i, of layer 0 (what enters the transformer), layer 1, ... and the last, one after the
-    other, so that who needs a middle layer stops there. The last is the `last_hidden_state`:
+    other; a caller who needs a middle layer stops there. The last is the `last_hidden_state`:
     where LayerNorm comes first in every layer (HuBERT-large), the final LayerNorm belongs to it.
 
     Args:

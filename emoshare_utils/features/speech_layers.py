@@ -66,7 +66,7 @@ class FrontEnd(nn.Module):
     Time-major, a convolution is a matrix product with the windows of its input. The GroupNorm of
     the first one (base models) takes each channel's mean and variance over one clip. Both follow
     from the mean m and covariance S of the clip's windows, w m and w S w^T for a channel's kernel
-    w, so it becomes part of the first kernel: a kernel a clip, and no second look at its output.
+    w, so it becomes part of the first kernel, one per clip, without a second pass over its output.
     It also cancels a constant in the samples, which is taken out first, where it costs no digits.
     """
 
@@ -91,7 +91,7 @@ class FrontEnd(nn.Module):
         lengths = [self.n_frames(len(clip)) for clip in clips]
         if not self.side_by_side:
             frames = torch.cat([self._in_chunks(clip) for clip in clips])
-            silent = -len(frames) % STEP  # the frames of one more clip, which no one asked for
+            silent = -len(frames) % STEP  # frames of one more clip, dropped at the end
             layout = Layout([*lengths, silent] if silent else lengths, self.device, False)
             return F.pad(frames, (0, 0, 0, silent)), layout
         layout = Layout(lengths, self.device, True)
@@ -258,17 +258,17 @@ class Attention(nn.Module):
 
     def _side_by_side(self, qkv: Tensor, gates: Tensor | None, layout: Layout) -> Tensor:
         q, k, v = layout.spread(qkv).permute(2, 0, 3, 1, 4)  # each (N, heads, max L, d)
-        mask = layout.mask[:, None, None]
+        real = layout.mask[:, None, None]
         if gates is not None:
             gate = layout.spread(gates).mT[..., None]
             bias = gate * layout.relative_bias[max(layout.lengths)].to(q)
-            mask = bias.masked_fill(~mask, -torch.inf)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
+            real = bias.masked_fill(~real, -torch.inf)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=real, scale=1.0)
         return layout.join(attended.transpose(1, 2))
 
 
 class Gate(nn.Module):
-    """WavLM: how much a frame heeds the distance to others, (sum of L, W) -> (sum of L, heads)."""
+    """WavLM: how much the distance to other frames counts, (sum of L, W) -> (sum of L, heads)."""
 
     def __init__(self, old: nn.Module, here: Here) -> None:
         super().__init__()
@@ -311,9 +311,9 @@ def norm(old: nn.LayerNorm | None, here: Here) -> nn.Module:
 
 
 def receptive_field(convolutions: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """The samples behind one frame and from one to the next, as 400 and 320, of (kernel, stride).
+    """Samples that one frame spans, and from one frame to the next, for (kernel, stride) pairs.
 
-    So n samples make (n - 400) // 320 + 1 frames.
+    With 400 and 320, the field of most encoders, n samples make (n - 400) // 320 + 1 frames.
     """
     field, hop = 1, 1
     for kernel, stride in convolutions:

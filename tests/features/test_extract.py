@@ -235,7 +235,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_finished(corpus, fbank, tmp_path,
         sync(file)
 
     monkeypatch.setattr(os, "fsync", full)
-    message = r"fbank-\w+ cannot be written \(No space left on device\): make room .*are kept"
+    message = r"fbank-\w+ cannot be written \(No space left on device\): make room .*is kept"
     with pytest.raises(FolderError, match=message):
         extract(corpus, fbank.encoder, tmp_path / "full")
     monkeypatch.undo()
