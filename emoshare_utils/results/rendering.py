@@ -82,12 +82,9 @@ def write(table: pd.DataFrame, folder: Path, name: str, caption: str, **options:
         The table for display, as from `style`.
     """
     styler = style(table, caption, **options)
-    texts = {
-        "csv": table.to_csv(index=False, lineterminator="\n"),
-        "html": styler.to_html(doctype_html=True),
-        "tex": _latex(table, name, caption, **options),
-    }
-    folder = Path(folder)
+    texts = {"csv": table.to_csv(index=False, lineterminator="\n")}
+    texts["html"] = styler.to_html(doctype_html=True)
+    texts["tex"] = _latex(table, name, caption, **options)
     folder.mkdir(parents=True, exist_ok=True)
     for ending, text in texts.items():
         with atomic(folder / f"{name}.{ending}") as file:
@@ -99,16 +96,9 @@ def _latex(table: pd.DataFrame, name: str, caption: str, **options: Any) -> str:
     if caption.startswith("Table ") and ": " in caption:  # LaTeX numbers its tables itself
         caption = caption.partition(": ")[2]
     styler, align, caption, below = _styled("latex", table, caption, **options)
-    text = styler.to_latex(
-        environment="table*",
-        position="t",
-        position_float="centering",
-        caption=caption,
-        label=f"tab:{name}",
-        column_format=align,
-        hrules=True,
-        convert_css=True,
-    )
+    named = {"caption": caption, "label": f"tab:{name}", "column_format": align}
+    place = {"environment": "table*", "position": "t", "position_float": "centering"}
+    text = styler.to_latex(**named, **place, hrules=True, convert_css=True)
     begin, end = r"\begin{tabular}", "\\end{tabular}\n"
     text = text.replace(begin, "\\begin{adjustbox}{max width=\\textwidth}\n" + begin)
     notes = "\\par\\smallskip\\footnotesize\n" + " \\\\\n".join(below) + "\n" if below else ""

@@ -76,13 +76,11 @@ def table2(
     and does not count in an encoder's average.
 
     Args:
-        results: one row per encoder, architecture, emotion, seed and split.
-        emotions: the corpus's emotions.
+        results, emotions, split: as in `table1`.
         baseline: "svr:fbank" for the SVR on that feature set, "svr" for the best SVR, an encoder
             in the results, or "paper" for the printed .500. By default "paper" on the paper's own
             corpus; on any other "svr", without one "fbank", or else the first encoder.
         corpus: the corpus's name; the paper's numbers are added on "compare23" only.
-        split: the split to show.
 
     Returns:
         encoder, source, architecture (the best one), mean_rho, baseline_mean_rho, change_percent,
@@ -105,21 +103,20 @@ def table2(
     if _is_papers(corpus, split) and len(theirs):
         theirs = _averages(theirs, emotions)
         table = pd.concat([table, theirs.assign(note=theirs["encoder"].map(_as_printed))])
-    remarks = set()
+    remarks, columns = set(), ["encoder", "source", "architecture"]
     for reading, change in _READINGS.items():
-        a, b = table[reading], against[reading]
-        positive, complete = not b <= 0, against[f"n_{reading}"] == len(emotions)
-        comparable = positive & complete & (table[f"n_{reading}"] == len(emotions))
+        a, b, n = table[reading], against[reading], f"n_{reading}"
+        if b <= 0:
+            remarks.add("no percentage of a baseline below zero")
+        if against[n] < len(emotions):
+            remarks.add("the baseline lacks emotions")
+        complete = (table[n] == len(emotions)) & (against[n] == len(emotions)) & (b > 0)
         table[f"baseline_{reading}"] = b
-        table[change] = (100 * (a - b) / b).where(comparable)
-        remarks |= set() if positive else {"no percentage of a baseline below zero"}
-        remarks |= set() if complete else {"the baseline lacks emotions"}
-    remarks = sorted(remarks)
-    table["note"] = ["; ".join(filter(None, [note, *remarks])) for note in table["note"]]
-    columns = ["encoder", "source", "architecture"]
-    columns += ["mean_rho", "baseline_mean_rho", "change_percent"]
-    columns += ["max_rho", "baseline_max_rho", "max_change_percent", "baseline", "seeds", "note"]
-    return _sorted(table.assign(baseline=baseline), ["encoder", "name", "source"])[columns]
+        table[change] = (100 * (a - b) / b).where(complete)
+        columns += [reading, f"baseline_{reading}", change]
+    said = [[note, *sorted(remarks)] for note in table["note"]]
+    table = table.assign(baseline=baseline, note=["; ".join(filter(None, each)) for each in said])
+    return _sorted(table, ["encoder", "name", "source"])[[*columns, "baseline", "seeds", "note"]]
 
 
 def table1_caption(split: str = "devel") -> str:

@@ -97,12 +97,12 @@ def test_two_tables_on_one_page_do_not_share_a_style():
 
 def test_any_text_is_harmless_in_html_and_latex(latex):
     frame = table((NASTY, 1, 0.1, 0.2), columns=("encoder", "architecture", NASTY, "mean"))
-    frame["note"] = NASTY
+    frame["note"] = frame["claim"] = NASTY
     html = style(frame, NASTY, notes=[NASTY]).to_html()
-    assert "<script>" not in html and html.count("a_b &amp; &lt;script&gt; $x_{$ 5 %") == 5
+    assert "<script>" not in html and html.count("a_b &amp; &lt;script&gt; $x_{$ 5 %") == 6
     assert 'class="tex2jax_ignore mathjax_ignore"' in html  # so that $ starts no formula
     text = latex(frame, NASTY, notes=[NASTY])
-    assert text.count(r"a\_b \& <script> \$x\_\{\$ 5 \%") == 5
+    assert text.count(r"a\_b \& <script> \$x\_\{\$ 5 \%") == 6
     assert text.count("a_b") == 0
 
 
