@@ -8,7 +8,7 @@ import pandas as pd
 
 from emoshare_utils.results.metrics import rho_per_clip
 
-SYSTEM = ["encoder", "architecture", "seed"]
+KEY = ["encoder", "architecture", "seed"]
 
 
 def read_predictions(
@@ -53,7 +53,7 @@ def best_system(summary: pd.DataFrame) -> pd.Series:
 
 def of_system(predictions: pd.DataFrame, system: pd.Series, split: str) -> pd.DataFrame:
     """The predictions of one system (encoder, architecture, seed) on one split."""
-    is_system = (predictions[SYSTEM] == system[SYSTEM]).all(axis=1)
+    is_system = (predictions[KEY] == system[KEY]).all(axis=1)
     return predictions[is_system & (predictions["split"] == split)]
 
 
@@ -68,7 +68,7 @@ def per_clip(predictions: pd.DataFrame, usual: pd.Series) -> pd.DataFrame:
         "rho per clip" and "the same shares for every clip" by encoder and architecture.
     """
     wide = predictions.pivot(
-        index=[*SYSTEM, "clip_id"], columns="emotion", values=["share", "prediction"]
+        index=[*KEY, "clip_id"], columns="emotion", values=["share", "prediction"]
     ).dropna()
     shares, predicted = wide["share"].to_numpy(float), wide["prediction"].to_numpy(float)
     constant = np.tile(usual[wide["share"].columns].to_numpy(), (len(shares), 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from emoshare_utils.names import system
-from emoshare_utils.results.contrasts import Contrasts, better_architectures
+from emoshare_utils.results.comparisons import Contrasts, better_architectures
 from emoshare_utils.results.predictions import read_networks
 from emoshare_utils.studies.claims import encoder_contrast
 
@@ -55,7 +55,7 @@ def objective_contrasts(
     for encoder in summary["encoder"].unique():
         better.setdefault(encoder, (encoder, int(summary["architecture"].min())))  # no rho at all
     numbers = sorted(summary["architecture"].unique())
-    contrasts: Contrasts = {}
+    contrasts: dict[str, dict] = {}
     for pair in zip(hubert, wav2vec2):
         if better.keys() >= set(pair):
             name, weights = encoder_contrast(*pair, numbers)
