@@ -145,22 +145,21 @@ def shift(features: Tensor, bands: Tensor) -> Tensor:
 
 def frame_statistics(store: FeatureStore, clip_ids: np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every feature over the frames of these clips, (W,) each."""
-    count, total, squares = 0, np.zeros(store.width), np.zeros(store.width)
     chunks = np.array_split(clip_ids, math.ceil(len(clip_ids) / STATISTICS_CLIPS))
     with one_worker_per_core() as pool:
-        for n, x, xx in pool.map(lambda clips: _sums(store, clips), chunks):
-            count, total, squares = count + n, total + x, squares + xx
+        count, total, squares = sum(pool.map(lambda clips: _sums(store, clips), chunks))
     mean = total / count
     variance = squares / count - mean**2
     scale = np.sqrt(np.where(variance > 1e-10, variance, 1.0))  # a constant feature stays as it is
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)
 
 
-def _sums(store: FeatureStore, clip_ids: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    count, total, squares = 0, np.zeros(store.width), np.zeros(store.width)
+def _sums(store: FeatureStore, clip_ids: np.ndarray) -> np.ndarray:
+    """Over the frames of these clips: their number, sum and sum of squares, (3, W)."""
+    sums = np.zeros((3, store.width))
     for clip in clip_ids:
         frames = store.frames(clip).astype(np.float64)
-        count += len(frames)
-        total += frames.sum(axis=0)
-        squares += np.einsum("lw,lw->w", frames, frames)
-    return count, total, squares
+        sums[0] += len(frames)
+        sums[1] += frames.sum(axis=0)
+        sums[2] += np.einsum("lw,lw->w", frames, frames)
+    return sums

@@ -81,10 +81,9 @@ def prediction_table(
 def read_finished(
     files: Iterable[Path], settings: dict, stores: Collection[str] | None
 ) -> list[pd.DataFrame]:
-    """The predictions beside each of `files`, which say how they were made.
+    """The predictions beside each of `files` that says these settings and one of these `stores`.
 
-    Only those with these settings count, made from one of these `stores` (None: any). What clips
-    were padded to differs between encoders and is not compared.
+    None stands for any store. What clips are padded to differs between encoders and may differ.
     """
     tables, settings = [], _without_padding(settings)
     for file in sorted(files):
@@ -95,10 +94,9 @@ def read_finished(
 
 
 def _without_padding(settings: dict) -> dict:
-    """The settings without `max_frames`, which Training and the variants of Sizes have."""
-    return {
-        name: {key: x for key, x in value.items() if key != "max_frames"}
-        if isinstance(value, dict)
-        else value
-        for name, value in settings.items()
+    """Settings without `max_frames`, which Training and the variants of Sizes have."""
+    padded = {part: settings[part] for part in ("sizes", "training") if part in settings}
+    return settings | {
+        part: {name: x for name, x in values.items() if name != "max_frames"}
+        for part, values in padded.items()
     }
