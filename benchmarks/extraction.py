@@ -31,7 +31,8 @@ from transformers import AutoFeatureExtractor, AutoModel
 from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.device import choose_device, multiplies_bfloat16
-from emoshare_utils.features.encoders import Encoder, load_encoder, relative_error
+from emoshare_utils.features.encoder import Encoder, relative_error
+from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.extract import extract
 from emoshare_utils.models.kernels import has_onednn
 from emoshare_utils.paths import Run
@@ -354,7 +355,7 @@ def main() -> None:
     print(rows.round(4).to_string())
     BENCH.folder.mkdir(parents=True, exist_ok=True)
     (BENCH.folder / "extraction.json").write_text(json.dumps(report, indent=2) + "\n")
-    save(draw(rows), BENCH.published, "extraction", rows)
+    save(draw(rows), BENCH.published, "extraction", rows, listeners="")
     for folder in ("features", "models"):
         shutil.rmtree(BENCH.folder / folder, ignore_errors=True)
 

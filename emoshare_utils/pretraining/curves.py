@@ -1,55 +1,45 @@
 """Pictures of a pretraining."""
 
-from collections.abc import Sequence
-
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from emoshare_utils.results.figures.style import PAGE_IN, is_simulated, style
-from emoshare_utils.studies.probe_figures import _colour
+from emoshare_utils.results.figures import style
 
-CURVES = {
+CURVES = {  # the history's columns
     "loss": "loss",
-    "accuracy": "hidden frames told right",
-    "use": "clusters or codebook\nentries in use",
+    "accuracy": "accuracy on masked frames",
+    "use": "perplexity of clusters\nor codebook entries",
 }
+NAMES = {"hubert": "HuBERT", "wav2vec2": "wav2vec2.0"}
 
 
-def pretraining_curves(history: pd.DataFrame, *, listeners: str) -> Figure:
-    """Loss, masked accuracy and the use of clusters or codebook, by update.
+def pretraining_curves(history: pd.DataFrame) -> Figure:
+    """Loss, accuracy on masked frames, and perplexity of the clusters or the codebook, by update.
 
-    A line is one encoder in one iteration; a second iteration goes on to the right of the first,
-    with one target more and new maps to the clusters: its loss and accuracy start anew.
+    A line is one encoder in one iteration; a second iteration follows to the right of the first,
+    with one target more and new maps to the clusters: its loss and accuracy start again.
 
     Args:
-        history: objective, seed, iteration, update, loss, accuracy, use.
-        listeners: none listen to pretraining; for the picture.
+        history: objective, seed, iteration, update, loss, accuracy, use (the perplexity).
     """
-    with mpl.rc_context(style(PAGE_IN, 2.2)):
-        figure = Figure()
+    with style.drawing(style.PAGE_IN, 2.2) as figure:
         panels = figure.subplots(1, len(CURVES))
         for (objective, _), encoder in history.groupby(["objective", "seed"]):
+            look = {"color": style.family_colour(objective), "lw": 0.9, "marker": "o", "ms": 1.5}
             before = 0
             for number, iteration in encoder.groupby("iteration"):
-                x = before + iteration["update"].to_numpy()
+                updates = before + iteration["update"].to_numpy()
                 for axes, measure in zip(panels, CURVES):
-                    axes.plot(x, iteration[measure], "-o", ms=1.5, lw=0.9, color=_colour(objective))
+                    axes.plot(updates, iteration[measure], **look)
                     if number > 1:
-                        axes.axvline(before, color=_colour(objective), lw=0.5, ls=":")
-                before = x.max()
+                        axes.axvline(before, color=look["color"], lw=0.5, ls=":")
+                before = updates.max()
         for axes, name in zip(panels, CURVES.values()):
-            axes.set(xlabel="update", ylabel=name)
+            axes.set(xlabel="update", ylabel=name, ylim=(0, 1.05 * axes.dataLim.ymax))
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.set_ylim(0, 1.05 * axes.dataLim.ymax)
-        panels[1].yaxis.set_major_formatter(PercentFormatter(1))
-        _legend(figure, history["objective"].unique(), listeners)
+        objectives = history["objective"].unique()
+        colours = {NAMES.get(name, name): style.family_colour(name) for name in objectives}
+        style.legend(figure, {name: Line2D([], [], color=colours[name]) for name in colours})
     return figure
-
-
-def _legend(figure: Figure, objectives: Sequence[str], listeners: str) -> None:
-    handles = [mpl.lines.Line2D([], [], color=_colour(name)) for name in objectives]
-    names = [{"hubert": "HuBERT", "wav2vec2": "wav2vec2.0"}.get(name, name) for name in objectives]
-    title = listeners if is_simulated(listeners) else None
-    figure.legend(handles, names, loc="outside upper center", ncols=2, title=title)

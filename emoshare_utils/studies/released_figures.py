@@ -2,107 +2,88 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.names import ARCHITECTURES
-from emoshare_utils.results.figures.style import (
-    GREY,
-    PAGE_IN,
-    _number,
-    _signed,
-    is_simulated,
-    style,
-)
+from emoshare_utils.names import ARCHITECTURES, architecture_name
+from emoshare_utils.results.figures import style
 
 
-def variants(
-    table: pd.DataFrame, labels: Mapping[str, str], *, listeners: str, split: str = "devel"
+def variant_differences(
+    table: pd.DataFrame, labels: Mapping[str, str], *, split: str = "devel"
 ) -> Figure:
-    """The change in mean rho against the paper's text, a row a variant, with paired intervals.
+    """The change in mean rho from the paper's text, one row per variant, with paired intervals.
 
     The axis covers the variants without a constant prediction; an arrow stands for one beyond it.
 
     Args:
         table: architecture, variant, networks, constant, mean_rho, difference, ci_low, ci_high,
-            as `released.compare` makes it.
+            as `released_code.compare_variants` makes it.
         labels: what each variant is called.
-        listeners: who rated, for the picture.
-        split: the split of the table, for the picture.
+        split: the split of the table.
     """
-    names = [name for name in labels if name in set(table["variant"]) - {"paper"}]
-    with mpl.rc_context(style(PAGE_IN * 0.7, 1.2 + 0.3 * len(names))):
-        figure = Figure()
+    changed = table[table["variant"] != "paper"]
+    variants = [name for name in labels if name in set(changed["variant"])]
+    alive = table.loc[table["constant"] == 0, ["ci_low", "ci_high"]]
+    low, high = (alive.min(axis=None), alive.max(axis=None)) if len(alive) else (-1, 1)
+    limits = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    most = max(changed.groupby("variant").size().max(), 2)
+    with style.drawing(style.PAGE_IN * 0.7, 1.2 + 0.15 * most * len(variants)) as figure:
         axes = figure.subplots()
-        papers, alive = [], table[table["constant"] == 0]
-        axes.plot([alive["ci_low"].min(), alive["ci_high"].max()], [0, 0], alpha=0)  # its limits
-        left, right = axes.get_xlim() if len(alive) else (-1, 1)
-        for architecture, rows in table.groupby("architecture"):
-            colour = ARCHITECTURE_COLOURS.get(architecture, GREY)
-            rows = rows.set_index("variant")
-            papers.append(f"{_number(rows.loc['paper', 'mean_rho'])} (Architecture {architecture})")
-            for name, row in rows.drop(index="paper").iterrows():
-                y = names.index(name) + (-0.17 if architecture == 1 else 0.17)
-                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=1)
-                beyond = row["difference"] < left
-                at = left if beyond else row["difference"]
-                axes.plot(at, y, "<" if beyond else "o", ms=3.5, color=colour, clip_on=False)
-                said = _signed(row["difference"])
-                if row["constant"]:
-                    said += f" ({row['constant']:.0f} of {row['networks']:.0f} constant)"
-                axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), va="center")
+        for place, variant in enumerate(variants):
+            rows = changed[changed["variant"] == variant].sort_values("architecture")
+            for (_, row), offset in zip(
+                rows.iterrows(), style.side_by_side(len(rows), 0.68 / most)
+            ):
+                _difference(axes, row, place + offset, limits)
         axes.axvline(0, color="black", linewidth=0.6)
-        axes.set_yticks(range(len(names)), [labels[name] for name in names])
-        axes.set(xlim=(left, right), ylim=(len(names) - 0.5, -0.5))
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        axes.set_xlim(limits)
+        style.name_rows(axes, [labels[name] for name in variants])
+        papers = table[table["variant"] == "paper"]
+        texts = [
+            f"{style.number(row.mean_rho)} ({architecture_name(row.architecture)})"
+            for row in papers.itertuples()
+        ]
         lines = [
             f"change in mean ρ over emotions, {split}, n = {table['n'].max():,} clips",
             "lines: paired 95 % bootstrap interval over clips; a constant prediction counts as 0",
-            f"0 is the paper's text: mean ρ {', '.join(papers)}",
+            f"0 is the paper's text: mean ρ {', '.join(texts)}",
         ]
-        figure.supxlabel("\n".join(lines), fontsize=7)
-        handles = [
-            Line2D([], [], color=ARCHITECTURE_COLOURS.get(a, GREY), marker="o", markersize=3.5)
-            for a in table["architecture"].unique()
-        ]
-        figure.legend(
-            handles,
-            [f"Architecture {a}" for a in table["architecture"].unique()],
-            loc="outside upper center",
-            ncols=2,
-            title=listeners if is_simulated(listeners) else None,
-            title_fontsize=7,
-        )
+        figure.supxlabel("\n".join(lines))
+        style.legend(figure, style.architecture_keys(table["architecture"], marker="o", ms=3.5))
     return figure
 
 
-def dead_starts(zeros: pd.DataFrame, *, listeners: str = "listeners") -> Figure:
-    """The share of outputs that are 0 before training, a dot a seed, sorted.
+def _difference(axes: Axes, row: pd.Series, y: float, limits: tuple[float, float]) -> None:
+    colour = ARCHITECTURES[row["architecture"]].colour
+    axes.plot(row[["ci_low", "ci_high"]], [y, y], color=colour, linewidth=1)
+    beyond = row["difference"] < limits[0]
+    at, marker = (limits[0], "<") if beyond else (row["difference"], "o")
+    axes.plot(at, y, marker, ms=3.5, color=colour, clip_on=False)
+    constant = f" ({row['constant']:.0f} of {row['networks']:.0f} constant)"
+    style.at_right(axes, y, style.signed(row["difference"]) + (constant if row["constant"] else ""))
+
+
+def dead_starts(zeros: pd.DataFrame) -> Figure:
+    """The fraction of outputs that are 0 before training, one dot per seed, sorted.
 
     Args:
-        zeros: one column an architecture, one row a seed, from 0 to 1 (a dead start).
-        listeners: who rated, for the picture.
+        zeros: one column per architecture, one row per seed, from 0 to 1 (a dead start).
     """
-    with mpl.rc_context(style(height_in=1.9)):
-        figure = Figure()
+    with style.drawing(style.COLUMN_IN, 1.9) as figure:
         axes = figure.subplots()
-        for architecture, column in zeros.items():
-            values = np.sort(column.to_numpy())
-            dead = int((values == 1).sum())
-            axes.plot(
-                np.arange(1, len(values) + 1) + (0.15 if architecture == 2 else -0.15),
-                100 * values,
-                "o",
-                ms=3,
-                mew=0,
-                color=ARCHITECTURE_COLOURS.get(architecture, GREY),
-                label=f"Architecture {architecture}: {dead} of {len(values)} dead",
-            )
-        axes.set(xlabel="seed, sorted", ylabel="outputs that start at 0 (%)", ylim=(-5, 105))
-        title = listeners if is_simulated(listeners) else None
-        figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2, title=title)
+        keys = {}
+        offsets = style.side_by_side(zeros.shape[1], 0.6 / zeros.shape[1])
+        for (architecture, column), offset in zip(zeros.items(), offsets):
+            look = {"marker": "o", "ms": 3, "mew": 0, "ls": "none"}
+            look["color"] = ARCHITECTURES[architecture].colour
+            seeds = np.arange(1, len(column) + 1)
+            axes.plot(seeds + offset, 100 * np.sort(column), **look)
+            dead = f"{(column == 1).sum()} of {len(column)} dead"
+            keys[f"{architecture_name(architecture)}: {dead}"] = Line2D([], [], **look)
+        axes.set(xlabel="seed, sorted", ylabel="outputs that\nstart at 0 (%)", ylim=(-5, 105))
+        style.legend(figure, keys)
     return figure

@@ -1,118 +1,88 @@
-"""The pictures: the same bytes twice, what their words say, and that they draw the data given."""
+"""All figures: the same bytes twice, who listened said once, and that they draw the data given."""
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import PolyCollection
-from matplotlib.text import Text
+from figure_data import (
+    SIMULATED,
+    SIX,
+    batch,
+    boxes,
+    clips,
+    differences,
+    every_figure,
+    history,
+    summary,
+    system,
+    texts,
+    third,
+)
 
-from emoshare_utils.names import ARCHITECTURE_COLOURS
-from emoshare_utils.results.figures.corpus import durations, share_distributions
-from emoshare_utils.results.figures.fig1_padding import padding
-from emoshare_utils.results.figures.fig2_scatter import HEXBIN_ABOVE, scatter
-from emoshare_utils.results.figures.fig3_bars import bars
-from emoshare_utils.results.figures.forest import forest
-from emoshare_utils.results.figures.learning_curves import learning_curves
-from emoshare_utils.results.figures.style import COLUMN_IN, GREY, save
-
-NINE = list(tables.PAPER_EMOTIONS)
-SIX = ["Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"]
-SIMULATED = "simulated listeners"
-
-
-def texts(figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
-
-
-def system(emotions, n=60, encoder="untrained", architecture=2):
-    rng = np.random.default_rng(0)
-    predictions, results = [], []
-    about = {"encoder": encoder, "architecture": architecture, "seed": 0, "split": "devel"}
-    for place, emotion in enumerate(emotions):
-        share = np.round(rng.beta(0.6, 3, n) * 16) / 16
-        predicted = np.clip(0.4 * share + rng.normal(0.1, 0.05, n), 0, 1)
-        rows = {"emotion": emotion, "clip_id": [f"c{i}" for i in range(n)]}
-        predictions.append(pd.DataFrame(about | rows | {"share": share, "prediction": predicted}))
-        rho = {"rho": 0.5 + place / 100, "ci_low": 0.4, "ci_high": 0.6, "note": ""}
-        results.append(about | {"emotion": emotion, "n": n} | rho)
-    return pd.concat(predictions, ignore_index=True), pd.DataFrame(results)
+from emoshare_utils.names import ARCHITECTURES, GREY
+from emoshare_utils.results import figures
+from emoshare_utils.results.figures import (
+    bars,
+    durations,
+    forest,
+    learning_curves,
+    padded_batch,
+    save,
+    scatter,
+    share_distributions,
+)
+from emoshare_utils.results.figures.style import COLUMN_IN, FAMILY_COLOURS, SPLIT_COLOURS, wrapped
 
 
-def summary(encoders=("fbank", "untrained"), seeds=(0,)):
-    rows = [
-        {"encoder": encoder, "architecture": architecture, "seed": seed, "split": "devel"}
-        | {"n": 240, "mean_rho": 0.3 + architecture / 10 + seed / 100}
-        for encoder in encoders
-        for architecture in (1, 2)
-        for seed in seeds
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(ci_low=table["mean_rho"] - 0.05, ci_high=table["mean_rho"] + 0.05)
-
-
-def differences(by_speaker=True):
-    table = pd.DataFrame({"contrast": ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]})
-    table = table.assign(split="devel", n=240, n_speakers=8 * by_speaker, seeds=1)
-    table = table.assign(difference=[0.03, -0.2], ci_low=[-0.01, -0.3], ci_high=[0.07, -0.1])
-    speakers = {"ci_speakers_low": [-0.02, -0.4], "ci_speakers_high": [0.09, -0.05]}
-    table = (
-        table.assign(**speakers) if by_speaker else table.assign(**dict.fromkeys(speakers, np.nan))
-    )
-    return table.assign(sign=[0, -1])
-
-
-def clips(emotions, n=90):
-    rng = np.random.default_rng(0)
-    shares = {emotion: np.maximum(0, rng.normal(0.05, 0.1, n)) for emotion in emotions}
-    split = np.repeat(["train", "devel", "test"], n // 3)
-    return pd.DataFrame(shares | {"split": split, "duration_s": rng.uniform(1, 8, n)})
-
-
-def batch():
-    lengths = np.array([3, 10, 7])
-    features = np.random.default_rng(0).normal(size=(3, 12, 4))
-    features[np.arange(12) >= lengths[:, None]] = 0
-    return features, lengths
-
-
-def history():
-    rows = [
-        {"encoder": "fbank", "architecture": architecture, "emotion": emotion, "seed": 0}
-        | {"epoch": epoch, "train_mse": 1 / epoch, "devel_rho": 0.1 * min(epoch, 6 - epoch)}
-        for architecture in (1, 2)
-        for emotion, last in (("Anger", 3), ("Sadness", 5))
-        for epoch in range(1, last + 1)
-    ]
-    return pd.DataFrame(rows)
-
-
-def every_figure(listeners):
-    predictions, results = system(NINE)
-    return {
-        "scatter": scatter(predictions, results, NINE, listeners=listeners),
-        "bars": bars(summary(), listeners=listeners, ceiling=0.8, paper=True),
-        "forest": forest(differences(), listeners=listeners),
-        "shares": share_distributions(clips(NINE), NINE, listeners),
-        "durations": durations(clips(NINE), listeners=listeners),
-        "padding": padding(*batch(), listeners=listeners),
-        "curves": learning_curves(history(), listeners=listeners),
-    }
-
-
-def test_a_picture_of_simulated_listeners_says_so_and_no_other_does():
-    for name, figure in every_figure(SIMULATED).items():
-        assert SIMULATED in texts(figure), name
-    for name, figure in every_figure("listeners").items():
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Every figure, saved twice as of simulated listeners, its height before, and its PNGs."""
+    folder, found = tmp_path_factory.mktemp("saved"), {}
+    for name, figure in every_figure().items():
         assert "simulated" not in texts(figure), name
+        height, pngs = figure.get_figheight(), []
+        for _ in range(2):
+            assert save(figure, folder, name, summary(), SIMULATED) is figure
+            pngs.append((folder / f"{name}.png").read_bytes())
+        found[name] = figure, height, pngs
+    return found
+
+
+def test_saving_says_once_that_listeners_are_simulated(saved):
+    assert {*saved, "save"} == set(figures.__all__)
+    for name, (figure, height, pngs) in saved.items():
+        assert texts(figure).count("simulated") == 1, name
+        assert figure.get_supxlabel().endswith(SIMULATED)
+        assert height < figure.get_figheight() < height + 0.2
+        assert pngs[0] == pngs[1], name
+
+
+def test_who_listened_stands_in_the_picture_and_over_nothing(saved):
+    for name, (figure, *_) in saved.items():
+        found = boxes(figure)
+        caption = found.pop(figure.get_supxlabel())
+        assert caption.y0 >= 0 and caption.x0 >= 0 and caption.x1 <= figure.bbox.x1, name
+        assert not [text for text, box in found.items() if box.overlaps(caption)], name
+        drawn = [axes.get_tightbbox() for axes in figure.axes if axes.axison]
+        assert all(box.y0 >= caption.y1 for box in drawn), name
+        whole, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(whole.x0, whole.y0, width - whole.x1, height - whole.y1) >= 0, name
+
+
+@pytest.mark.parametrize("listeners", ["listeners", "", "no listeners: random inputs"])
+def test_saving_adds_nothing_for_people_or_for_nobody(tmp_path, listeners):
+    for figure in (bars(summary()), durations(clips(SIX))):
+        before = figure.get_supxlabel(), figure.get_figheight(), len(figure.texts)
+        save(figure, tmp_path, "figure", summary(), listeners)
+        assert (figure.get_supxlabel(), figure.get_figheight(), len(figure.texts)) == before
 
 
 def test_no_setting_of_matplotlib_changes_and_no_figure_is_left_open(tmp_path):
     import matplotlib.pyplot as plt
 
     before = dict(mpl.rcParams)
-    every_figure(SIMULATED)
-    save(bars(summary(), listeners=""), tmp_path, "bars", summary())
+    every_figure()
+    save(bars(summary()), tmp_path, "bars", summary(), SIMULATED)
     assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
 
@@ -120,9 +90,9 @@ def test_no_setting_of_matplotlib_changes_and_no_figure_is_left_open(tmp_path):
 def test_the_same_numbers_give_the_same_bytes(tmp_path):
     predictions, results = system(SIX)
     for folder in ("a", "b"):
-        scatter = scatter(predictions, results, SIX, listeners=SIMULATED)
-        save(scatter, tmp_path / folder, "scatter", predictions)
-        save(bars(summary(), listeners=""), tmp_path / folder, "bars", summary())
+        figure = scatter(predictions, results, SIX)
+        save(figure, tmp_path / folder, "scatter", predictions, SIMULATED)
+        save(bars(summary()), tmp_path / folder, "bars", summary(), "listeners")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == [
         f"{name}.{kind}" for name in ("bars", "scatter") for kind in ("csv", "pdf", "png")
@@ -137,135 +107,36 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path):
     assert int.from_bytes(png[16:20], "big") == round(COLUMN_IN * 200)
 
 
-@pytest.mark.parametrize(("emotions", "grid"), [(NINE, (3, 3)), (SIX, (2, 3)), (NINE[:5], (2, 3))])
-def test_scatter_has_a_panel_an_emotion_in_the_corpus_order(emotions, grid):
-    emotions = emotions[::-1]
-    predictions, results = system(emotions)
-    ceilings = dict.fromkeys(emotions[:1], 0.8321)
-    figure = scatter(
-        *(predictions, results, emotions),
-        listeners="listeners",
-        ceilings=ceilings,
-        ceiling_kind="estimated",
-    )
-    panels = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title(loc="left") for axes in panels] == emotions
-    assert panels[0].get_subplotspec().get_gridspec().get_geometry() == grid
-    assert {axes.get_xlim() + axes.get_ylim() for axes in panels} == {(-0.03, 1.03) * 2}
-    said = [axes.texts[0].get_text() for axes in panels]
-    assert said[0] == "ρ = 0.500 [0.400, 0.600]\nn = 60\nestimated ceiling 0.832"
-    assert said[-1] == f"ρ = {0.5 + (len(emotions) - 1) / 100:.3f} [0.400, 0.600]\nn = 60"
-    assert figure.get_suptitle() == "untrained, Architecture 2, devel"
+def test_no_two_things_share_a_colour():
+    architectures = [look.colour for look in ARCHITECTURES.values()]
+    families = [colour for colour in FAMILY_COLOURS.values() if colour != GREY]
+    colours = [*architectures, *families, *SPLIT_COLOURS.values()]
+    assert len(set(map(str.upper, colours))) == len(colours)
 
 
-def test_the_csv_beside_the_scatter_holds_the_points(tmp_path):
-    predictions, results = system(SIX)
-    figure = scatter(predictions, results, SIX, listeners="listeners")
-    save(figure, tmp_path, "scatter", predictions)
-    saved = pd.read_csv(tmp_path / "scatter.csv", dtype={"clip_id": "str"})
-    for axes, emotion in zip(figure.axes, SIX):
-        points = next(line for line in axes.lines if line.get_marker() == "o")
-        rows = saved[saved["emotion"] == emotion]
-        assert np.array_equal(points.get_xydata(), rows[["share", "prediction"]])
-        assert points.get_rasterized()
-        assert points.get_color() == ARCHITECTURE_COLOURS[2]
-
-
-def test_thousands_of_clips_become_hexagons_on_one_scale():
-    emotions = SIX[:2]
-    predictions, results = system(emotions, n=HEXBIN_ABOVE + 1)
-    figure = scatter(predictions, results, emotions, listeners="listeners")
-    hexagons = [axes.findobj(PolyCollection)[0] for axes in figure.axes[:2]]
-    assert [int(bins.get_array().sum()) for bins in hexagons] == [HEXBIN_ABOVE + 1] * 2
-    assert len({bins.norm.vmax for bins in hexagons}) == 1
-    assert "clips in a hexagon" in texts(figure)
-    few, results = system(emotions, n=HEXBIN_ABOVE)
-    assert not scatter(few, results, emotions, listeners="").findobj(PolyCollection)
-
-
-def test_scatter_tells_what_it_cannot_show():
-    predictions, results = system(SIX)
-    results.loc[0, ["rho", "ci_low", "ci_high", "note"]] = [np.nan] * 3 + ["constant prediction"]
-    predictions.loc[predictions["emotion"] == "Fear", "prediction"] -= 0.2
-    outside = int((predictions.loc[predictions["emotion"] == "Fear", "prediction"] < 0).sum())
-    figure = scatter(predictions, results, SIX, listeners="listeners")
-    assert "(constant prediction)" in figure.axes[0].texts[0].get_text()
-    assert f"{outside} outside [0, 1]" in figure.axes[2].texts[0].get_text()
-
-
-def test_scatter_draws_one_system_with_shares():
-    predictions, results = system(SIX)
-    other = predictions.assign(architecture=1)
-    with pytest.raises(ValueError, match="2 systems.*one architecture"):
-        scatter(pd.concat([predictions, other]), results, SIX, listeners="listeners")
-    with pytest.raises(ValueError, match="0 systems"):
-        scatter(predictions.assign(share=np.nan), results, SIX, listeners="listeners")
-
-
-def test_bars_show_value_interval_ceiling_and_the_papers_means():
-    figure = bars(
-        summary(),
-        listeners="listeners",
-        ceiling=0.8,
-        ceiling_kind="exact",
-        paper=True,
-        interval="95 % interval of mine",
-    )
-    axes = figure.axes[0]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.4, 0.5, 0.4, 0.5])
-    colours = [mpl.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
-    assert colours == list(ARCHITECTURE_COLOURS.values()) * 2
-    labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert labels == ["untrained", "Mel filterbank"]
-    said = texts(figure)
-    for words in (
-        "0.400",
-        "exact ceiling 0.800",
-        "n = 240 clips",
-        "95 % interval of mine",
-        "paper",
-    ):
-        assert words in said
-    markers = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
-    assert markers == pytest.approx([0.2900, 0.24511], abs=1e-4)
-
-
-def test_bars_have_room_for_the_challenges_baseline():
-    table = summary(("fbank",), seeds=(0, 1))
-    svr = {"encoder": ["fbank", "egemaps"], "architecture": 0, "seed": 42, "split": "devel"}
-    svr |= {"n": 240, "mean_rho": [0.25, 0.3], "ci_low": 0.2, "ci_high": 0.35}
-    figure = bars(pd.concat([table, pd.DataFrame(svr)]), listeners="listeners")
-    axes, said = figure.axes[0], texts(figure)
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.25, 0.405, 0.505, 0.3])
-    grey, *_, alone = (mpl.colors.to_hex(bar.get_facecolor()) for bar in axes.patches)
-    assert grey == alone == GREY
-    edges = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in axes.patches]
+def test_a_third_architecture_is_drawn_in_its_own_colour_and_by_its_name():
+    with third() as number:
+        figure = bars(summary(("fbank",), architectures=(1, 2, number)))
+        curves = learning_curves(history((2, number)))
+        predictions, results = system(SIX, architecture=number)
+        title = scatter(predictions, results, SIX).get_suptitle()
+        compared = differences().assign(contrast=["MFCC: T9 − A1", "MFCC T9 − Spectrogram T9"])
+        caption, colour = forest(compared).get_supxlabel(), ARCHITECTURES[number].colour
+    patches = figure.axes[0].patches
+    assert [bar.get_width() for bar in patches] == pytest.approx([0.4, 0.5, 1.2])
+    assert mpl.colors.to_hex(patches[2].get_facecolor()).upper() == colour
+    edges = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in patches]
     assert all(end <= start for (_, end), (start, _) in zip(edges, edges[1:]))
-    assert sum(edges[1]) / 2 == pytest.approx(0)  # three bars about their place
-    assert sum(edges[3]) / 2 == pytest.approx(1)  # one alone in the middle of its own
-    assert "SVR" in said and "eGeMAPS" in said and "dots: 2 seeds" in said
-    assert "SVR" not in texts(bars(summary(), listeners="listeners"))
-    predictions, results = system(SIX, architecture=0)
-    title = scatter(predictions, results, SIX, listeners="").get_suptitle()
-    assert title == "untrained, SVR, devel"
-
-
-def test_bars_below_zero_missing_and_over_seeds():
-    table = summary(seeds=(0, 1, 2))
-    table.loc[:2, ["mean_rho", "ci_low", "ci_high"]] = [-0.03, -0.09, 0.03]
-    table.loc[3:5, ["mean_rho", "ci_low", "ci_high"]] = np.nan
-    table.loc[6, ["mean_rho", "ci_low", "ci_high"]] = np.nan
-    figure = bars(table, listeners="listeners")
-    said = texts(figure)
-    for words in ("−0.030", "no ρ\n", "no ρ: not every emotion", "0.415 (2 of 3)", "dots: 3 seeds"):
-        assert words in said
-    assert figure.axes[0].get_xlim()[0] < -0.09
-    with pytest.raises(ValueError, match="'test'.*devel"):
-        bars(table, listeners="listeners", split="test")
+    assert sum(edges[1]) / 2 == pytest.approx(0)
+    assert colour in {line.get_color() for line in curves.axes[0].lines}
+    assert "Toy" in texts(figure) and "Toy" in texts(curves)
+    assert "Architecture 1" not in texts(curves)
+    assert title == "untrained, Toy, devel"
+    assert "A1: Architecture 1; T9: Toy" in caption and "A2" not in caption
 
 
 def test_a_forest_draws_differences_and_both_intervals():
-    figure = forest(differences(), listeners="listeners")
+    figure = forest(differences())
     axes = figure.axes[0]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [dot.get_xdata()[0] for dot in dots] == [0.03, -0.2]
@@ -287,19 +158,23 @@ def test_a_forest_draws_differences_and_both_intervals():
 def test_a_forest_without_speakers_or_rho():
     table = differences(by_speaker=False)
     table.loc[1, ["difference", "ci_low", "ci_high", "sign"]] = [np.nan, np.nan, np.nan, 0]
-    said = texts(forest(table, listeners="listeners"))
+    said = texts(forest(table))
     assert "+0.030 [−0.010, +0.070]" in said and "no ρ" in said and "speakers" not in said
     with pytest.raises(ValueError, match="two systems"):
-        forest(table.head(0), listeners="listeners")
+        forest(table.head(0))
 
 
 def test_share_distributions_count_the_zeros():
     table = pd.DataFrame({"Anger": [0, 0, 0, 0.3, np.nan], "Sad": [0.1, 0.2, 0.3, 1.0, 0.7]})
-    figure = share_distributions(table, ["Anger", "Sad"], "listeners")
+    figure = share_distributions(table, ["Anger", "Sad"])
     anger, sad = figure.axes
     assert "75 % exactly 0" in anger.texts[0].get_text()
     assert "n = 4" in anger.texts[0].get_text()
-    assert [bar.get_height() for bar in sad.patches][:10] == [20, 20, 20, 0, 0, 0, 20, 0, 0, 20]
+    heights = [bar.get_height() for bar in sad.patches]
+    assert heights == pytest.approx([0, 20, 20, 20, 0, 0, 0, 20, 0, 0, 20])
+    assert anger.patches[0].get_height() == pytest.approx(75)
+    masked = table.assign(Anger=np.nan)
+    assert share_distributions(masked, ["Anger", "Sad"]).axes[0].texts[0].get_text() == "n = 0"
 
 
 def test_durations_need_the_audio_check():
@@ -308,9 +183,9 @@ def test_durations_need_the_audio_check():
         durations(clips(SIX).assign(duration_s=np.nan))
 
 
-def test_padding_draws_each_clip_to_its_own_end():
+def test_a_padded_batch_draws_each_clip_to_its_own_end():
     features, lengths = batch()
-    figure = padding(features, lengths)
+    figure = padded_batch(features, lengths)
     strips = figure.axes[:3]
     assert [axes.images[0].get_extent()[1] for axes in strips] == list(lengths)
     assert np.array_equal(strips[0].images[0].get_array(), features[0, :3].T)
@@ -318,9 +193,9 @@ def test_padding_draws_each_clip_to_its_own_end():
     assert [axes.texts[0].get_text() for axes in strips] == ["3 frames", "10 frames", "7 frames"]
     features[0, 5] = 1
     with pytest.raises(ValueError, match="clip 0 of length 3.*zeros"):
-        padding(features, lengths)
+        padded_batch(features, lengths)
     with pytest.raises(ValueError, match=r"\(N, L, W\)"):
-        padding(features[0], lengths)
+        padded_batch(features[0], lengths)
 
 
 def test_learning_curves_hold_a_stopped_network_at_its_last_epoch():
@@ -335,20 +210,17 @@ def test_learning_curves_hold_a_stopped_network_at_its_last_epoch():
     assert rho.get_title() == "Mel filterbank"
 
 
-def test_long_encoder_ids_are_broken_and_nothing_leaves_the_picture():
-    names = ("audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", "utter-project/mHuBERT-147")
-    figure = bars(summary(names, seeds=(0, 1)), listeners=SIMULATED, ceiling=0.9)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def test_learning_curves_draw_what_selects_and_another_loss():
+    given = history().assign(devel_mae=lambda rows: 1 - rows["devel_rho"], train_loss=0.5)
+    rho, mae, mse, loss = learning_curves(given).axes
+    names = [axes.get_ylabel() for axes in (rho, mae, mse, loss)]
+    assert names == ["devel ρ", "devel MAE", "training MSE", "training loss"]
+    for axes in (rho, mae):  # the smallest error is the best
+        best = [line for line in axes.lines if line.get_marker() == "."][0]
+        assert list(best.get_xdata()) == [3, 3]
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    frame = figure.bbox
-    labels = figure.axes[0].get_yticklabels()
-    drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
-    for text in drawn:
-        box = text.get_window_extent(canvas.get_renderer())
-        assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, text.get_text()
-    boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
-    assert not boxes[0].overlaps(boxes[1])
-    lines = labels[0].get_text().split("\n")
-    assert "".join(lines) == names[0] and max(map(len, lines)) <= 26
+
+def test_long_names_are_broken_where_they_are_joined():
+    assert wrapped("MFCC A2 − Spectrogram A1") == "MFCC A2 − Spectrogram A1"
+    assert wrapped("MFCC, layer 2 A2 − Spectrogram A1", 30) == "MFCC, layer 2 A2\n− Spectrogram A1"
+    assert wrapped("wav2vec2.0 (Large), all layers") == "wav2vec2.0 (Large),\nall layers"

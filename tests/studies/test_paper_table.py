@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from emoshare_utils.studies import paper_table as paper
-from emoshare_utils.studies import paper_table_figures as pictures
 
 NAMES = ["wav2vec2-base", "wav2vec2-large", "hubert-base", "hubert-large", "mfcc"]
 
@@ -85,20 +84,3 @@ def test_the_simulated_difference_is_steigers_for_pearson():
     sd = np.sqrt(((1 - a**2) ** 2 + (1 - b**2) ** 2 - 2 * covariance) / n)
     found = paper.difference_half_width(a, b, c, n, draws=1500)
     assert found == pytest.approx(1.96 * sd, rel=0.12)  # ranks cost a little more
-
-
-def test_the_pictures_draw_the_numbers_and_say_whose_they_are():
-    means = paper.means()
-    axes = pictures.draw_means(means).axes[0]
-    dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
-    assert dots == list(means["mean"])
-    assert [text.get_text() for text in axes.texts] == [f"{mean:.4f}" for mean in means["mean"]]
-    widths = paper.differences(0.52, 0.517, [0.5, 0.9], n=500, draws=20)
-    assert list(widths["one_emotion"]) == pytest.approx(list(3 * widths["nine_emotions"]))
-    figure = pictures.draw_differences(widths, paper.gaps())
-    levels = [line.get_ydata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 2][
-        2:
-    ]
-    assert sorted(levels) == sorted(paper.gaps().query("gap > 0")["gap"])
-    for picture in (pictures.draw_means(means), figure):
-        assert "the paper's listeners" in picture.get_supxlabel()

@@ -1,11 +1,9 @@
-"""The pictures of pretraining and of what its objectives keep."""
+"""The pictures of linear probes."""
 
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.text import Text
 
-from emoshare_utils.pretraining.curves import pretraining_curves
 from emoshare_utils.results.figures.style import save
 from emoshare_utils.studies.probe_figures import layers, probes
 
@@ -16,44 +14,16 @@ def texts(figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
 
 
-@pytest.fixture
-def history():
-    rows = [
-        {"objective": objective, "seed": 0, "iteration": iteration, "update": update}
-        | {"loss": 4 - update / 100, "accuracy": update / 400, "use": 10.0 * iteration}
-        for objective, iterations in (("hubert", (1, 2)), ("wav2vec2", (1,)))
-        for iteration in iterations
-        for update in (50, 100, 150)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_a_second_iteration_follows_the_first(history):
-    figure = pretraining_curves(history, listeners="nobody listens")
-    loss, *_ = figure.axes
-    drawn = [line for line in loss.lines if len(line.get_xdata()) == 3]
-    assert [list(line.get_xdata()) for line in drawn] == [
-        [50, 100, 150],
-        [200, 250, 300],
-        [50, 100, 150],
-    ]
-    assert drawn[0].get_color() == drawn[1].get_color() != drawn[2].get_color()
-    (border,) = (line for line in loss.lines if len(line.get_xdata()) == 2)
-    assert set(border.get_xdata()) == {150}
-    assert "HuBERT" in texts(figure) and "wav2vec2.0" in texts(figure)
-    assert "nobody" not in texts(figure)
-
-
 def test_layers_are_drawn_and_a_feature_set_without_them_is_a_line():
     rows = [
         (name, layer, layer / 10) for name in ("hubert-mini", "untrained") for layer in range(4)
     ]
     table = pd.DataFrame([*rows, ("fbank", 0, 0.35)], columns=["encoder", "layer", "rho"])
-    figure = layers(table, listeners=SIMULATED)
+    figure = layers(table)
     (axes,) = figure.axes
     assert [len(line.get_xdata()) for line in axes.lines] == [4, 4, 2]
     assert set(axes.lines[2].get_ydata()) == {0.35}
-    for word in ("HuBERT-mini", "untrained", "Mel filterbank", SIMULATED):
+    for word in ("HuBERT-mini", "untrained", "Mel filterbank"):
         assert word in texts(figure)
 
 
@@ -64,7 +34,7 @@ def test_probes_are_drawn_with_chance(tmp_path):
         for name, score in (("hubert-mini", 0.6), ("fbank", 0.4))
         for target, measure, chance in (("speaker", "accuracy", 0.1), ("loudness", "rho", 0.0))
     ]
-    figure = probes(pd.DataFrame(rows), listeners=SIMULATED)
+    figure = probes(pd.DataFrame(rows))
     hubert, fbank, chance = figure.axes[0].lines
     assert set(hubert.get_xdata()) == {0.6} and set(fbank.get_xdata()) == {0.4}
     assert list(np.asarray(chance.get_xdata())) == [0.1, 0.0]
@@ -72,8 +42,9 @@ def test_probes_are_drawn_with_chance(tmp_path):
         for line in lines.get_segments():
             np.testing.assert_allclose(line[:, 0], [score - 0.1, score + 0.2])
     assert "speaker (accuracy)" in texts(figure) and "loudness (ρ)" in texts(figure)
-    save(figure, tmp_path, "probes", pd.DataFrame(rows))
+    save(figure, tmp_path, "probes", pd.DataFrame(rows), SIMULATED)
     first = (tmp_path / "probes.png").read_bytes()
-    again = probes(pd.DataFrame(rows), listeners=SIMULATED)
-    save(again, tmp_path, "probes", pd.DataFrame(rows))
+    again = probes(pd.DataFrame(rows))
+    save(again, tmp_path, "probes", pd.DataFrame(rows), SIMULATED)
+    assert SIMULATED in texts(again)
     assert (tmp_path / "probes.png").read_bytes() == first

@@ -1,50 +1,45 @@
-"""Fig. 3: the mean rho of each feature set and architecture."""
+"""Fig. 3: the mean rho, or another metric, of each feature set and architecture."""
 
 import textwrap
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.names import ARCHITECTURES, architecture_name, label, ordered
-from emoshare_utils.results.figures.style import (
-    GREY,
-    _ceiling,
-    _number,
-    _wrapped,
-    is_simulated,
-    style,
-)
+from emoshare_utils.names import ARCHITECTURES, label, ordered
+from emoshare_utils.results.figures import style
+from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.results.paper import paper_table1
+
+INTERVAL = {"fmt": "none", "ecolor": "black", "elinewidth": 0.7, "capsize": 1.5, "capthick": 0.7}
+SEED = {"ms": 2, "mew": 0.4, "mfc": "white", "mec": "black"}
+PAPER = {"ms": 3.2, "mew": 0.7, "mfc": "white", "mec": "black", "ls": "none", "marker": "D"}
+SYSTEM = ["encoder", "architecture"]
 
 
 def bars(
     summary: pd.DataFrame,
     *,
-    listeners: str,
     split: str = "devel",
+    metric: str = "rho",
     ceiling: float | None = None,
     ceiling_kind: str = "",
     paper: bool = False,
-    interval: str = "95 % bootstrap interval over clips",
 ) -> Figure:
-    """Fig. 3: the mean rho of each feature set under Architecture 1 and Architecture 2.
+    """Fig. 3: the mean rho over emotions of each feature set under each architecture.
 
-    The challenge's baseline, Architecture 0, stands beside them where it was measured. Several
-    seeds are averaged, their intervals too, and each seed is a dot.
+    Several seeds are averaged, their intervals too, and each seed is a dot.
 
     Args:
-        summary: one row a system: encoder, architecture, seed, split, n, mean_rho, ci_low,
-            ci_high.
-        listeners: who rated, for the picture.
+        summary: one row per system, as `results.scores.score` makes it: encoder, architecture,
+            seed, split, n, mean_rho, ci_low, ci_high.
         split: the split to draw.
-        ceiling: the mean rho a perfect model would reach.
-        ceiling_kind: "exact" or "estimated", for the picture.
-        paper: mark the paper's own means where it has them.
-        interval: what ci_low and ci_high are, for the picture.
+        metric: which metric, by its name in METRICS; intervals where the summary has them.
+        ceiling: the mean that a perfect model would reach.
+        ceiling_kind: "exact" or "estimated".
+        paper: mark the paper's own means of rho where it has them.
 
     Raises:
         ValueError: no row in this split.
@@ -53,110 +48,73 @@ def bars(
     if rows.empty:
         found = ", ".join(sorted(summary["split"].unique())) or "none"
         raise ValueError(f"no system in the split {split!r}: splits with results are {found}")
-    encoders = ordered(rows["encoder"])
-    theirs = paper_table1().groupby(["encoder", "architecture"])["rho"].mean() if paper else {}
-    seeds = rows.groupby(["encoder", "architecture"])["seed"].nunique().max()
-    colours = {0: GREY} if rows["architecture"].eq(0).any() else {}
-    colours |= ARCHITECTURE_COLOURS
-    with mpl.rc_context(style(height_in=1.1 + 0.18 * len(colours) * len(encoders))):
-        figure = Figure()
+    prefix = "" if metric == "rho" else f"{metric}_"
+    measured = [f"mean_{metric}", f"{prefix}ci_low", f"{prefix}ci_high"]
+    rows = rows.reindex(columns=[*SYSTEM, "seed", "n", *measured])
+    rows.columns = [*SYSTEM, "seed", "n", "mean", "low", "high"]
+    encoders, architectures = ordered(rows["encoder"]), sorted(rows["architecture"].unique())
+    most, name = max(len(architectures), 2), METRICS[metric].label
+    with style.drawing(style.COLUMN_IN, 1.1 + 0.18 * most * len(encoders)) as figure:
         axes = figure.subplots()
-        for place, encoder in enumerate(encoders):
-            systems = rows[rows["encoder"] == encoder].groupby("architecture")
-            for number, (architecture, group) in enumerate(systems):
-                y = place + 0.8 / len(colours) * (number - (systems.ngroups - 1) / 2)
-                printed = theirs.get((encoder, architecture))
-                _bar(axes, group, y, 0.76 / len(colours), colours[architecture], printed)
+        _systems(axes, rows, most, paper_table1() if paper else None, name)
         axes.axvline(0, color="black", linewidth=0.6)
         if ceiling is not None:
-            axes.axvline(ceiling, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-            axes.text(
-                ceiling,
-                1.0,
-                _ceiling(ceiling, ceiling_kind),
-                transform=axes.get_xaxis_transform(),
-                ha="right",
-                va="bottom",
-                fontsize=6.5,
-            )
+            _ceiling(axes, style.ceiling_name(ceiling, ceiling_kind), ceiling)
         axes.margins(x=0.02)
-        axes.spines["left"].set_visible(False)
-        axes.set_yticks(range(len(encoders)), [_wrapped(label(name)) for name in encoders])
-        axes.set_ylim(len(encoders) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        counts = rows["n"].dropna().unique()
-        n = f", n = {int(counts[0]):,} clips" if len(counts) == 1 else ""
-        said = [f"mean ρ over emotions, {split}{n}", f"lines: {interval}"]
-        if rows["mean_rho"].isna().any():
-            said.append("no ρ: not every emotion has one (constant predictions)")
-        if seeds > 1:
-            said.append(f"dots: {seeds} seeds; bars and lines: their means")
-        caption = "\n".join(textwrap.fill(line, 56) for line in said)
-        figure.supxlabel(caption, fontsize=7)
-        handles = [
-            Line2D([], [], color=colour, marker="s", markersize=5, linestyle="none")
-            for colour in colours.values()
-        ]
-        names = [architecture_name(architecture) for architecture in colours]
+        style.name_rows(axes, [style.wrapped(label(encoder)) for encoder in encoders])
+        keys = style.architecture_keys(architectures, marker="s", ms=5, ls="none")
         if paper:
-            handles.append(_paper_marker())
-            names.append("paper (its corpus)")
-        figure.legend(
-            handles,
-            names,
-            loc="outside upper center",
-            ncols=len(names),
-            handletextpad=0.2,
-            columnspacing=1,
-            title=listeners if is_simulated(listeners) else None,
-            title_fontsize=7,
-        )
+            keys["paper (its corpus)"] = Line2D([], [], **PAPER)
+        style.legend(figure, keys)
+        figure.supxlabel(_caption(rows, name, split))
     return figure
 
 
-def _bar(
-    axes: Axes,
-    seeds: pd.DataFrame,
-    y: float,
-    height: float,
-    colour: str,
-    printed: float | None,
+def _systems(
+    axes: Axes, rows: pd.DataFrame, most: int, paper: pd.DataFrame | None, name: str
 ) -> None:
-    """One system: its bar, interval, seeds, the paper's value, and the number at the right."""
-    rho, low, high = (seeds[column].mean() for column in ("mean_rho", "ci_low", "ci_high"))
-    if not np.isnan(rho):
-        axes.barh(y, rho, height, color=colour)
+    """The bars of each encoder about its row, with the paper's means where they are given."""
+    printed = {} if paper is None else paper.groupby(SYSTEM)["rho"].mean()
+    for row, encoder in enumerate(ordered(rows["encoder"])):
+        systems = rows[rows["encoder"] == encoder].groupby("architecture")
+        offsets = style.side_by_side(systems.ngroups, 0.8 / most)
+        for (architecture, seeds), offset in zip(systems, offsets):
+            look = {"height": 0.76 / most, "color": ARCHITECTURES[architecture].colour}
+            said = _bar(axes, seeds, row + offset, look) or f"no {name}"
+            style.at_right(axes, row + offset, said)
+            if (encoder, architecture) in printed:
+                axes.plot(printed[encoder, architecture], row + offset, zorder=5, **PAPER)
+
+
+def _bar(axes: Axes, seeds: pd.DataFrame, y: float, look: dict[str, object]) -> str:
+    """A system's bar, interval and seeds; returns its mean in words, "" where there is none."""
+    mean, low, high = seeds[["mean", "low", "high"]].mean()
+    if np.isnan(mean):
+        return ""
+    axes.barh(y, mean, **look)
     if not np.isnan(low + high):
-        axes.errorbar(
-            rho,
-            y,
-            xerr=[[rho - low], [high - rho]],
-            ecolor="black",
-            elinewidth=0.7,
-            capsize=1.5,
-            capthick=0.7,
-            fmt="none",
-        )
+        axes.errorbar(mean, y, xerr=[[mean - low], [high - mean]], **INTERVAL)
     if len(seeds) > 1:
-        axes.plot(seeds["mean_rho"], [y] * len(seeds), "o", ms=2, mew=0.4, mfc="white", mec="black")
-    if printed is not None:
-        axes.add_line(_paper_marker(printed, y))
-    known = int(seeds["mean_rho"].notna().sum())
-    said = _number(rho) if known else "no ρ"
-    if 0 < known < len(seeds):
-        said += f" ({known} of {len(seeds)})"
-    axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+        axes.plot(seeds["mean"], [y] * len(seeds), "o", **SEED)
+    known = seeds["mean"].notna().sum()
+    return style.number(mean) + (f" ({known} of {len(seeds)})" if known < len(seeds) else "")
 
 
-def _paper_marker(x: float | None = None, y: float | None = None) -> Line2D:
-    at = ([], []) if x is None else ([x], [y])
-    return Line2D(
-        *at,
-        marker="D",
-        markersize=3.2,
-        markerfacecolor="white",
-        markeredgecolor="black",
-        markeredgewidth=0.7,
-        linestyle="none",
-        zorder=5,
-    )
+def _ceiling(axes: Axes, words: str, ceiling: float) -> None:
+    axes.axvline(ceiling, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+    above = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "bottom"}
+    axes.text(ceiling, 1, words, fontsize=6.5, **above)
+
+
+def _caption(rows: pd.DataFrame, name: str, split: str) -> str:
+    counts = rows["n"].dropna().unique()
+    n = f", n = {int(counts[0]):,} clips" if len(counts) == 1 else ""
+    said = [f"mean {name} over emotions, {split}{n}"]
+    if rows["low"].notna().any():
+        said.append("lines: 95 % bootstrap interval over clips")
+    if rows["mean"].isna().any():
+        said.append(f"no {name}: not every emotion has one (constant predictions)")
+    seeds = rows.groupby(SYSTEM)["seed"].nunique().max()
+    if seeds > 1:
+        said.append(f"dots: {seeds} seeds; bars and lines: their means")
+    return "\n".join(textwrap.fill(line, 56) for line in said)

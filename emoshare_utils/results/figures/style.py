@@ -1,101 +1,174 @@
-"""The look of every figure, and how it is saved."""
+"""The look of every figure, what several of them share, and how one is saved."""
 
+import re
 import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from emoshare_utils.names import ARCHITECTURES, GREY
 
 COLUMN_IN = 3.3
 PAGE_IN = 7.0
-SPLIT_COLOURS = {"train": "#009E73", "devel": "#CC79A7", "test": "#56B4E9"}
-GREY = "#777777"  # of the challenge's baseline, Architecture 0, too
+LINE_IN = 0.13  # of one line of text
+# Paul Tol's "muted"; the architectures and the families of encoders have Okabe and Ito's colours.
+SPLIT_COLOURS = {"train": "#332288", "devel": "#999933", "test": "#88CCEE"}
+FAMILY_COLOURS = {"hubert": "#009E73", "wav2vec2": "#CC79A7", "untrained": GREY}
 
 
 def style(width_in: float = COLUMN_IN, height_in: float = 2.2) -> dict[str, object]:
     """The rcParams of a figure of this size (inches): 7 pt text, embedded fonts, 200 dpi."""
     return {
         "figure.figsize": (width_in, height_in),
-        "figure.dpi": 200,
-        "figure.facecolor": "white",
         "figure.constrained_layout.use": True,
-        "savefig.dpi": 200,
-        "savefig.facecolor": "white",
+        **dict.fromkeys(["figure.dpi", "savefig.dpi"], 200),
+        **dict.fromkeys(["figure.facecolor", "savefig.facecolor"], "white"),
         "savefig.bbox": None,
         "pdf.fonttype": 42,
         "font.family": "DejaVu Sans",
-        "font.size": 7,
-        "axes.titlesize": 7,
-        "axes.labelsize": 7,
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.labelsize": 6.5,
-        "ytick.labelsize": 6.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "legend.fontsize": 6.5,
-        "legend.frameon": False,
-        "figure.titlesize": 8,
+        **dict.fromkeys(["font.size", "figure.titlesize", "figure.labelsize"], 7),
+        **dict.fromkeys(["axes.titlesize", "axes.labelsize"], 7),
+        **dict.fromkeys(["xtick.labelsize", "ytick.labelsize", "legend.fontsize"], 6.5),
+        **dict.fromkeys(["axes.linewidth", "xtick.major.width", "ytick.major.width"], 0.6),
+        **dict.fromkeys(["xtick.major.size", "ytick.major.size"], 2.5),
+        **dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False),
+        "legend.handletextpad": 0.4,
+        "legend.columnspacing": 1.2,
         "hatch.linewidth": 0.4,
     }
 
 
-def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame) -> None:
+@contextmanager
+def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
+    """An empty figure in this style, which holds until the end of the `with`."""
+    with mpl.rc_context(style(width_in, height_in)):
+        figure = Figure()
+        yield figure
+        for axes in figure.axes:  # else a notebook, outside this style, would choose other ticks
+            axes.tick_params(labelsize=6.5)
+
+
+def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame, listeners: str) -> Figure:
     """Write `<name>.pdf`, `<name>.png` (200 dpi) and `<name>.csv`, the data that was plotted.
 
-    The same figure and data give the same bytes: neither dates nor versions are written.
+    A picture of simulated listeners says so in its last line, for which it grows. The same figure
+    and data give the same bytes: neither dates nor versions are written.
+
+    Args:
+        figure: what one of the drawing functions returned.
+        folder, name: where to write.
+        data: the numbers in the figure.
+        listeners: who rated, as the corpus says: `Corpus.listeners`; "" where nobody did.
+
+    Returns:
+        The figure as it was written, for a notebook to show.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+    caption = [line for line in figure.get_supxlabel().split("\n") if line]
     with mpl.rc_context(style()):
+        if listeners.startswith("simulated") and listeners not in caption:
+            figure.set_figheight(figure.get_figheight() + LINE_IN)
+            figure.supxlabel("\n".join([*caption, listeners]))
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # saved again, it gives the same bytes
         figure.savefig(folder / f"{name}.pdf", metadata=nothing)
         figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    return figure
 
 
-def is_simulated(listeners: str) -> bool:
-    """Whether the picture has to say who rated."""
-    return listeners.startswith("simulated")
-
-
-def _of(listeners: str) -> str:
-    return f" · {listeners}" if is_simulated(listeners) else ""
-
-
-def _grid(n_panels: int) -> tuple[int, int]:
+def grid(n_panels: int) -> tuple[int, int]:
     """Rows and columns: nine make 3 x 3, six 2 x 3."""
     columns = {1: 1, 2: 2, 4: 2}.get(n_panels, 3 if n_panels <= 9 else 4)
     return -(-n_panels // columns), columns
 
 
-def _panels(rows: int, columns: int, n_panels: int, **shared: bool) -> tuple[Figure, list[Axes]]:
-    figure = Figure()
-    panels = figure.subplots(rows, columns, squeeze=False, **shared)
-    for axes in panels.flat[n_panels:]:
-        axes.set_axis_off()
-    for above in panels.flat[n_panels - columns : n_panels]:
-        above.tick_params(labelbottom=True)
-    return figure, list(panels.flat[:n_panels])
+def panels(figure: Figure, names: Sequence[str]) -> list[Axes]:
+    """A grid of panels with these names and one scale."""
+    rows, columns = grid(len(names))
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for panel, name in zip(axes.flat, names):
+        panel.set_title(name, loc="left", fontweight="bold", pad=3)
+    for lowest in axes.flat[len(names) - columns : len(names)]:
+        lowest.tick_params(labelbottom=True)
+    for empty in axes.flat[len(names) :]:
+        empty.set_axis_off()
+    return list(axes.flat[: len(names)])
 
 
-def _wrapped(name: str, width: int = 26) -> str:
-    """A long encoder id on several lines, broken after slashes and hyphens."""
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows y = 0, 1, ..., from the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def at_right(axes: Axes, y: float, words: str) -> None:
+    """Words beside a row, to the right of the panel."""
+    axes.text(1.01, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+
+
+def side_by_side(n: int, step: float) -> np.ndarray:
+    """Where n marks stand about their place, `step` apart, (n,)."""
+    return step * (np.arange(n) - (n - 1) / 2)
+
+
+def architecture_keys(architectures: Iterable[int], **look: object) -> dict[str, Line2D]:
+    """A legend's keys for these architectures, in their colours."""
+    looks = [ARCHITECTURES[architecture] for architecture in sorted(set(architectures))]
+    return {name: Line2D([], [], color=colour, **look) for name, _, colour in looks}
+
+
+def legend(figure: Figure, keys: Mapping[str, Line2D], columns: int | None = None) -> None:
+    """Put a legend above the panels, in as few rows as fit (at most `columns` names in each)."""
+    fewest = -(-len(keys) // (columns or len(keys)))
+    for rows in range(fewest, len(keys) + 1):
+        ncols = -(-len(keys) // rows)
+        names = [name for column in range(ncols) for name in list(keys)[column::ncols]]
+        handles = [keys[name] for name in names]
+        above = figure.legend(handles, names, loc="outside upper center", ncols=ncols)
+        if ncols == 1 or above.get_window_extent().width <= figure.bbox.width:
+            return
+        above.remove()
+
+
+def family_colour(name: str) -> str:
+    """The colour of an encoder's or an objective's family; black where it has none."""
+    colours = (colour for family, colour in FAMILY_COLOURS.items() if family in name.lower())
+    return next(colours, "black")
+
+
+def wrapped(name: str, width: int = 26) -> str:
+    """A long name on several lines: broken before a minus, after commas, slashes and hyphens."""
+    if len(name) <= width:
+        return name
+    for gap in (" (?=− )", "(?<=,) "):
+        parts = re.split(gap, name, maxsplit=1)
+        if len(parts) > 1:
+            return "\n".join(wrapped(part, width) for part in parts)
     return textwrap.fill(name.replace("/", "/ "), width).replace("/ ", "/")
 
 
-def _ceiling(rho: float, kind: str) -> str:
-    return f"{kind} ceiling {_number(rho)}".strip()
+def ceiling_name(rho: float, kind: str) -> str:
+    """As "exact ceiling 0.812"."""
+    return f"{kind} ceiling {number(rho)}".strip()
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three decimals, with a true minus."""
     return f"{value:.3f}".replace("-", "−")
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Three decimals and always a sign."""
     return f"{value:+.3f}".replace("-", "−")

@@ -1,0 +1,83 @@
+"""Pictures of how sure the numbers of the paper's Table 1 are."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from emoshare_utils.names import ARCHITECTURES, label, ordered
+from emoshare_utils.results.figures import style
+from emoshare_utils.studies.paper_table import CLIPS, LISTENERS, fisher_interval
+
+PROPOSED = ARCHITECTURES[2]  # the paper's own, which it sets against the others
+
+
+def draw_means(systems: pd.DataFrame) -> Figure:
+    """The means of Table 1 with their 95 % intervals.
+
+    A mean over nine emotions scatters as one emotion does if the nine errors are the same (thin
+    line), and a third as much if they are independent (thick line); the truth is between.
+
+    Args:
+        systems: what `paper_table.means` returned.
+    """
+    encoders = ordered(systems["encoder"])
+    with style.drawing(style.COLUMN_IN, 2.9) as figure:
+        axes = figure.subplots()
+        for place, encoder in enumerate(encoders):
+            rows = systems[systems["encoder"] == encoder]
+            for row, offset in zip(rows.itertuples(), style.side_by_side(len(rows), 0.4)):
+                of_baseline, y = pd.isna(row.architecture), place + offset
+                colour = style.GREY if of_baseline else ARCHITECTURES[row.architecture].colour
+                ends = np.array(fisher_interval(row.mean))
+                axes.plot(ends, [y, y], color=colour, linewidth=0.8)
+                axes.plot(row.mean + (ends - row.mean) / 3, [y, y], color=colour, linewidth=2.8)
+                axes.plot(row.mean, y, "o", markersize=2, color="white", mew=0, zorder=3)
+                style.at_right(axes, y, f"{row.mean:.4f}")
+                if of_baseline:
+                    axes.axvline(row.mean, color=style.GREY, linewidth=0.6, linestyle=":", zorder=0)
+        style.name_rows(axes, [label(name) for name in encoders])
+        figure.supxlabel(
+            f"mean ρ over nine emotions as printed, n = {CLIPS:,} clips,\n{LISTENERS}; lines: "
+            "95 % intervals if the emotions' errors\nare independent (thick) or the same (thin)"
+        )
+        style.legend(figure, style.architecture_keys(systems["architecture"].dropna()))
+    return figure
+
+
+def draw_differences(widths: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
+    """What difference of two systems on the same clips lies beyond its 95 % interval.
+
+    Args:
+        widths: what `paper_table.differences` returned.
+        gaps: what `paper_table.gaps` returned; those above zero are drawn.
+    """
+    shown = gaps[gaps["gap"] > 0].sort_values("gap")
+    crowded = shown["gap"].diff() < 0.05 * shown["gap"].max()  # with the line beneath
+    colours = {
+        name: style.GREY if name == label("baseline") else PROPOSED.colour
+        for name in shown["against"]
+    }
+    between, one, nine = (widths[c] for c in ("between", "one_emotion", "nine_emotions"))
+    with style.drawing(style.COLUMN_IN, 2.8) as figure:
+        axes = figure.subplots()
+        axes.fill_between(between, nine, one, color="0.85", linewidth=0)
+        axes.plot(between, one, color="black", linewidth=1)
+        axes.plot(between, nine, color="black", linewidth=1, linestyle="--")
+        for row, above in zip(shown.itertuples(), crowded):
+            colour, side = colours[row.against], "bottom" if above else "top"
+            axes.axhline(row.gap, color=colour, linewidth=0.8)
+            beside = {"transform": axes.get_yaxis_transform(), "va": side, "fontsize": 6}
+            axes.text(1.02, row.gap, f"{label(row.encoder)}\n{row.gap:.4f}", color=colour, **beside)
+        axes.set(xlim=(between.min(), 1), ylim=(0, None), ylabel="difference in ρ")
+        axes.set_xlabel("ρ between the two systems' predictions")
+        keys = {
+            f"{PROPOSED.name} − {name}": Line2D([], [], color=colour)
+            for name, colour in colours.items()
+        }
+        style.legend(figure, keys)
+        figure.supxlabel(
+            "half a 95 % interval: of one emotion's difference (solid),\nof the mean over nine "
+            f"with independent errors (dashed);\n{LISTENERS}, n = {CLIPS:,} clips"
+        )
+    return figure

@@ -1,0 +1,122 @@
+"""Made-up numbers that the tests of figures draw."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
+from emoshare_utils.names import ARCHITECTURES, Look
+from emoshare_utils.results.figures import (
+    bars,
+    durations,
+    forest,
+    learning_curves,
+    padded_batch,
+    scatter,
+    share_distributions,
+)
+
+NINE = list(PAPER_EMOTIONS)
+SIX = ["Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"]
+SIMULATED = "simulated listeners"
+
+
+def texts(figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+
+
+def system(emotions, n=60, encoder="untrained", architecture=2):
+    rng = np.random.default_rng(0)
+    predictions, results = [], []
+    about = {"encoder": encoder, "architecture": architecture, "seed": 0, "split": "devel"}
+    for place, emotion in enumerate(emotions):
+        share = np.round(rng.beta(0.6, 3, n) * 16) / 16
+        predicted = np.clip(0.4 * share + rng.normal(0.1, 0.05, n), 0, 1)
+        rows = {"emotion": emotion, "clip_id": [f"c{i}" for i in range(n)]}
+        predictions.append(pd.DataFrame(about | rows | {"share": share, "prediction": predicted}))
+        rho = {"rho": 0.5 + place / 100, "ci_low": 0.4, "ci_high": 0.6, "note": ""}
+        results.append(about | {"emotion": emotion, "n": n} | rho)
+    return pd.concat(predictions, ignore_index=True), pd.DataFrame(results)
+
+
+def summary(encoders=("fbank", "untrained"), seeds=(0,), architectures=(1, 2)):
+    rows = [
+        {"encoder": encoder, "architecture": architecture, "seed": seed, "split": "devel"}
+        | {"n": 240, "mean_rho": 0.3 + architecture / 10 + seed / 100}
+        for encoder in encoders
+        for architecture in architectures
+        for seed in seeds
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(ci_low=table["mean_rho"] - 0.05, ci_high=table["mean_rho"] + 0.05)
+
+
+def differences(by_speaker=True):
+    table = pd.DataFrame({"contrast": ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]})
+    table = table.assign(split="devel", n=240, n_speakers=8 * by_speaker, seeds=1)
+    table = table.assign(difference=[0.03, -0.2], ci_low=[-0.01, -0.3], ci_high=[0.07, -0.1])
+    speakers = {"ci_speakers_low": [-0.02, -0.4], "ci_speakers_high": [0.09, -0.05]}
+    table = (
+        table.assign(**speakers) if by_speaker else table.assign(**dict.fromkeys(speakers, np.nan))
+    )
+    return table.assign(sign=[0, -1])
+
+
+def clips(emotions, n=90):
+    rng = np.random.default_rng(0)
+    shares = {emotion: np.maximum(0, rng.normal(0.05, 0.1, n)) for emotion in emotions}
+    split = np.repeat(["train", "devel", "test"], n // 3)
+    return pd.DataFrame(shares | {"split": split, "duration_s": rng.uniform(1, 8, n)})
+
+
+def batch():
+    lengths = np.array([3, 10, 7])
+    features = np.random.default_rng(0).normal(size=(3, 12, 4))
+    features[np.arange(12) >= lengths[:, None]] = 0
+    return features, lengths
+
+
+def history(architectures=(1, 2)):
+    rows = [
+        {"encoder": "fbank", "architecture": architecture, "emotion": emotion, "seed": 0}
+        | {"epoch": epoch, "train_mse": 1 / epoch, "devel_rho": 0.1 * min(epoch, 6 - epoch)}
+        for architecture in architectures
+        for emotion, last in (("Anger", 3), ("Sadness", 5))
+        for epoch in range(1, last + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def every_figure():
+    predictions, results = system(NINE)
+    return {
+        "scatter": scatter(predictions, results, NINE),
+        "bars": bars(summary(), ceiling=0.8, paper=True),
+        "forest": forest(differences()),
+        "share_distributions": share_distributions(clips(NINE), NINE),
+        "durations": durations(clips(NINE)),
+        "padded_batch": padded_batch(*batch()),
+        "learning_curves": learning_curves(history()),
+    }
+
+
+def boxes(figure) -> dict[str, mpl.transforms.Bbox]:
+    """Where each text of a figure stands."""
+    FigureCanvasAgg(figure).draw()
+    drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    return {text.get_text(): text.get_window_extent() for text in drawn}
+
+
+@contextmanager
+def third() -> Iterator[int]:
+    """A third architecture, number 9."""
+    ARCHITECTURES.register(9, Look("Toy", "T9", "#E69F00"))
+    try:
+        yield 9
+    finally:
+        del ARCHITECTURES.entries[9]

@@ -1,0 +1,23 @@
+"""The pictures of the paper's tables."""
+
+import pytest
+
+from emoshare_utils.studies import paper_table as paper
+from emoshare_utils.studies.paper_table_figures import draw_differences, draw_means
+
+
+def test_the_pictures_draw_the_numbers_and_say_whose_they_are():
+    means = paper.means()
+    first = draw_means(means)
+    axes = first.axes[0]
+    dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+    assert dots == list(means["mean"])
+    assert [text.get_text() for text in axes.texts] == [f"{mean:.4f}" for mean in means["mean"]]
+    widths = paper.differences(0.52, 0.517, [0.5, 0.9], n=500, draws=20)
+    assert list(widths["one_emotion"]) == pytest.approx(list(3 * widths["nine_emotions"]))
+    second = draw_differences(widths, paper.gaps())
+    lines = [line for line in second.axes[0].lines if len(line.get_xdata()) == 2][2:]
+    levels = [line.get_ydata()[0] for line in lines]
+    assert sorted(levels) == sorted(paper.gaps().query("gap > 0")["gap"])
+    for picture in (first, second):
+        assert "the paper's listeners" in picture.get_supxlabel()
