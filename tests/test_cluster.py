@@ -19,7 +19,7 @@ from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.extract import extract
 from emoshare_utils.features.remote import fill_over_cluster
 from emoshare_utils.features.store import FeatureStore, StoreError
-from emoshare_utils.models.architectures import Sizes
+from emoshare_utils.models.regressor import Sizes
 from emoshare_utils.training.settings import Training
 from emoshare_utils.training.systems import System, train_systems
 
