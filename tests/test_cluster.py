@@ -21,7 +21,8 @@ from emoshare_utils.features.remote import fill_over_cluster
 from emoshare_utils.features.store import FeatureStore, StoreError
 from emoshare_utils.models.regressor import Sizes
 from emoshare_utils.training.settings import Training
-from emoshare_utils.training.systems import System, train_systems
+from emoshare_utils.training.sweep import train_systems
+from emoshare_utils.training.systems import System
 
 pytest.importorskip("distributed", reason="needs the optional extra: emoshare-utils[cluster]")
 ENCODER = "untrained"

@@ -1,7 +1,7 @@
 """One independent network per emotion: trained, stored in a folder, and read again."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import atomic, locked, slug
 from emoshare_utils.models.regressor import Regressor, Sizes, build, read_sizes
-from emoshare_utils.progress import track
 from emoshare_utils.training import checkpoints
 from emoshare_utils.training.batches import loader_for
 from emoshare_utils.training.loop import train
@@ -63,7 +62,7 @@ def train_system(
         FolderError: the disk is full, or another process is training this very system.
     """
     job = Job(corpus, store, architecture, seed, sizes, training)
-    folder = _folder(models, store, architecture, seed)
+    folder = system_folder(models, store, architecture, seed)
     store.require(corpus.clips)
     finished = folder / "system.json"
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ def train_system(
                     "command resumes from there"
                 ) from None
         checkpoints.remove(folder)
-    return _read(folder)
+    return read_system(folder)
 
 
 def _make(job: Job, folder: Path, device: torch.device) -> None:
@@ -107,41 +106,10 @@ def _make(job: Job, folder: Path, device: torch.device) -> None:
         file.write((json.dumps(job.about, indent=2) + "\n").encode())
 
 
-def train_systems(
-    corpus: Corpus,
-    requests: Sequence[dict],
-    models: Path,
-    device: str = "auto",
-    scheduler: str = "",
-) -> list[System]:
-    """Train several systems in turn, or side by side on the workers of a Dask cluster.
-
-    Args:
-        requests: for each system its store, architecture, seed, sizes and training, as
-            `train_system` takes them.
-        scheduler: the address of a Dask scheduler, or local:N for N processes here; empty: in
-            turn. The systems are the same either way.
-
-    Raises:
-        StoreError, FolderError: see `train_system`.
-        ClusterError: the scheduler cannot be reached, or its workers cannot train.
-    """
-    shared = {"corpus": corpus, "models": models.resolve(), "device": device}
-    if not scheduler:
-        return [train_system(**shared, **request) for request in requests]
-    from emoshare_utils.training.remote import train_over_cluster  # Dask is an extra
-
-    folders = [_folder(models, **request) for request in requests]
-    tasks = [
-        shared | request | {"store": request["store"].folder.resolve()} for request in requests
-    ]
-    done = train_over_cluster(tasks, scheduler)
-    for _ in track(done, f"training over {scheduler}", len(tasks), "systems", every_s=0):
-        pass
-    return [_read(folder) for folder in folders]
-
-
-def _folder(models: Path, store: FeatureStore, architecture: int, seed: int, **_: object) -> Path:
+def system_folder(
+    models: Path, store: FeatureStore, architecture: int, seed: int, **_: object
+) -> Path:
+    """Where `train_system` puts a system."""
     return models / slug(store.settings["encoder"]) / f"architecture_{architecture}-seed_{seed}"
 
 
@@ -173,7 +141,8 @@ def load_network(folder: Path, emotion: str, width: int) -> Regressor:
     return network.eval()
 
 
-def _read(folder: Path) -> System:
+def read_system(folder: Path) -> System:
+    """A finished system, as `train_system` returned it."""
     return System(
         predictions=pd.read_parquet(folder / "predictions.parquet"),
         history=pd.read_parquet(folder / "history.parquet"),
