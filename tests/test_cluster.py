@@ -182,12 +182,12 @@ def test_systems_trained_by_local_workers_are_those_trained_in_turn(
     assert "training over local:2: 4 of 4 systems" in capsys.readouterr().out
     for one, other in zip(tables(in_turn), tables(spread), strict=True):
         pd.testing.assert_frame_equal(one, other)
-    # what is finished is read by whoever asks
+    # what is finished is read by any call
     train_systems(corpus, requests, tmp_path / "local", "cpu")
     assert "epochs in" not in capsys.readouterr().out
 
 
-def test_another_worker_goes_on_with_the_system_of_a_killed_one(corpus, tmp_path, requests):
+def test_another_worker_resumes_the_system_of_a_killed_one(corpus, tmp_path, requests):
     requests = [request | {"training": Training(epochs=40, batch_size=4)} for request in requests]
     straight = train_systems(corpus, requests, tmp_path / "straight", "cpu")
     models = tmp_path / "killed"
@@ -195,7 +195,7 @@ def test_another_worker_goes_on_with_the_system_of_a_killed_one(corpus, tmp_path
         address = client.scheduler.address
         with ThreadPoolExecutor(1) as thread:
             sweep = thread.submit(train_systems, corpus, requests, models, "cpu", address)
-            while not list(models.glob("*/*/checkpoint/state.json")):
+            while not list(models.glob("*/*/checkpoint/state.json")) and not sweep.done():
                 time.sleep(0.01)
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
             killed = sweep.result(timeout=120)
