@@ -8,7 +8,7 @@ An encoder is a class with a width, settings, a frame count and `encode`, under 
 
     class Peak(Encoder):
         width = 1
-        settings = {"hop": 80, "version": 1}
+        settings = {"hop": 80, "version": 1}  # 80 samples: 5 ms
 
         def n_frames(self, n_samples):
             return n_samples // 80
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 
 class EncoderError(RuntimeError):
-    """An encoder that cannot be loaded, does not read samples, or lacks the layer asked for."""
+    """Raised for an encoder that cannot be loaded, does not read samples, or lacks the layer."""
 
 
 class Encoder:
@@ -41,8 +41,8 @@ class Encoder:
     Attributes:
         name: as the user gave it, such as "fbank", "hubert-large", "hubert-large@6" or "org/model".
         width: W, the size of a frame.
-        settings: everything that changes the numbers, as JSON; it names the feature store. A class
-            says its own, to which "encoder", the name, is added.
+        settings: everything that changes the numbers, as JSON; a hash of it is in the
+            store's folder name. A subclass defines its own; "encoder", the name, is added.
         device: where it computes.
         request: the arguments of `load_encoder` that make the same encoder in another process.
         n_layers: the last layer that "@" may ask for; None: it has no layers.

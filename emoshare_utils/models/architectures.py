@@ -1,4 +1,4 @@
-"""Architecture 1 and Architecture 2 (section 2.4): what each makes of the LSTM's states."""
+"""Architecture 1 and Architecture 2 (section 2.4): how each pools the LSTM's states over time."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN, whose matrix products are fast on any maker's CPU, computes in this type."""
+    """Whether oneDNN, which is fast on Intel's and AMD's CPUs, multiplies this type."""
     return (
         device.type == "cpu"
         and torch.backends.mkldnn.is_available()
@@ -15,7 +15,7 @@ def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def pack_linear(weight: Tensor, rows: int) -> Tensor:
-    """Lay out a (W_out, W_in) weight as oneDNN wants it for products with about `rows` rows."""
+    """A (W_out, W_in) weight in oneDNN's blocked layout, for products with about `rows` rows."""
     return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
 
@@ -25,11 +25,11 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = F
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], "none")
 
 
-WIDE_KERNEL = 2**16  # channels in times channels out, from which on its gradient is our own
+WIDE_KERNEL = 2**16  # channels in times channels out, from which on the backward pass is our own
 
 
 class Convolution(nn.Conv1d):
-    """A 1D convolution over time-major frames: (N, L, C) -> (N, L, C')."""
+    """A 1D convolution over channels-last frames: (N, L, C) -> (N, L, C_out)."""
 
     def forward(self, frames: Tensor) -> Tensor:
         weight, bias = self.weight.to(frames.dtype), self.bias.to(frames.dtype)
@@ -40,7 +40,7 @@ class Convolution(nn.Conv1d):
 
 
 def convolve(frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 1D convolution of kernel 3 over time-major frames: (N, L, C) -> (N, L, C').
+    """A 1D convolution of kernel 3 over channels-last frames: (N, L, C) -> (N, L, C_out).
 
     As a 2D convolution of height 1 in channels-last layout it needs no transposed copies.
     """
@@ -50,7 +50,7 @@ def convolve(frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 class _Convolve(torch.autograd.Function):
-    """`convolve` with a gradient of its own: torch's takes twice as long for a wide kernel."""
+    """`convolve` with a custom backward pass: torch's takes twice as long for a wide kernel."""
 
     @staticmethod
     def forward(ctx, frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class _Convolve(torch.autograd.Function):
 
 
 def _gradient_of_kernel(frames: Tensor, gradient: Tensor) -> Tensor:
-    """Frames (N, L, C), gradient of the output (N, L, C') -> gradient of the kernel (C', C, 3).
+    """Frames (N, L, C), gradient of the output (N, L, C_out) -> of the kernel (C_out, C, 3).
 
     dW_k = sum over l of gradient(l) frames(l + k - 1). With one zero between the clips, all three
     k are one matrix product over all frames.

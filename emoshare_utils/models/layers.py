@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from emoshare_utils.models.kernels import Convolution, lstm, max_pool
 from emoshare_utils.models.padding import mask
 
-OUTPUTS = {  # each with its inverse
+OUTPUTS = {  # the activation, and its inverse, which sets the bias
     "sigmoid": (torch.sigmoid, lambda share: math.log(share / (1 - share))),
     "relu": (torch.relu, lambda share: share),
 }
@@ -33,12 +33,13 @@ class Standardise(nn.Module):
         self.scale.copy_(scale)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Features (N, L, W), lengths (N,) -> standardised features (N, L, W), 0 in the padding."""
         real = mask(lengths, features.shape[1])[..., None]
         return torch.where(real, (features - self.mean) / self.scale, 0.0)
 
 
 class CNN(nn.Module):
-    """1D convolutions over time with ReLU, then max-pooling: (N, L, W) -> (N, L/2, W_c)."""
+    """1D convolutions over time with ReLU, then max-pooling over `pool` frames."""
 
     def __init__(self, width: int, channels: Sequence[int], pool: int) -> None:
         super().__init__()
@@ -50,17 +51,20 @@ class CNN(nn.Module):
         self.pool = pool
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, L, W) -> frames (N, L', W_c), and their lengths floor(length / pool) (N,).
+
+        L' is ceil(L / pool); a clip shorter than one pool keeps one frame.
+        """
         real = mask(lengths, features.shape[1])[..., None]  # (N, L, 1)
         frames = features
         for convolution in self.convolutions:
-            # zero beyond the clip's end again: the padding that a clip alone would see there
+            # zero beyond the clip's end again, as if the clip were convolved alone
             frames = F.relu(convolution(frames)) * real
-        # a clip shorter than one pool keeps one frame
         return max_pool(frames, self.pool), (lengths // self.pool).clamp(min=1)
 
 
 class LSTM(nn.Module):
-    """LSTM layers over padded frames, run unpacked.
+    """LSTM layers over padded frames, without pack_padded_sequence.
 
     A state depends on no later frame. So the states before a clip's end are those of the clip
     alone, and its final state is the one at its last frame: this is exact, and several times
@@ -73,7 +77,10 @@ class LSTM(nn.Module):
         self.layers = nn.ModuleList(nn.LSTM(n, units, batch_first=True) for n in widths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (N, L, W_c) -> states (N, L, W_l), final h' (N, layers * W_l)."""
+        """Frames (N, L', W_c) -> states (N, L', W_l), final h' (N, layers * W_l).
+
+        h' is the last hidden state of every layer, from the first to the last.
+        """
         clips, last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         states, final = frames, []
         for layer in self.layers:
@@ -83,7 +90,7 @@ class LSTM(nn.Module):
 
 
 def masked_mean(states: Tensor, lengths: Tensor) -> Tensor:
-    """Eq. 1: the mean over a clip's own frames, (N, L, W_l) -> (N, W_l)."""
+    """Eq. 1: the mean over a clip's own frames, (N, L', W_l) -> (N, W_l)."""
     real = mask(lengths, states.shape[1])[..., None]
     return (states * real).sum(dim=1) / lengths[:, None]
 
@@ -97,8 +104,9 @@ class Attention(nn.Module):
         self.scale = math.sqrt(units) if scale == "sqrt" else float(units)
 
     def forward(self, states: Tensor, final: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """States (N, L, W_l), final h' (N, 2 W_l) -> A (N, W_l), weights (N, L)."""
-        query = self.w_q(final)  # Eq. 2a: (N, W_l)
+        """States (N, L', W_l), final h' (N, layers * W_l) -> A (N, W_l), weights (N, L')."""
+        query = self.w_q(final)  # Eq. 2a: q = h' W_Q, (N, W_l)
+        # Eq. 2b: A = softmax(q K^T / scale) V
         scores = torch.einsum("nw,nlw->nl", query, states) / self.scale
         real = mask(lengths, states.shape[1])
         weights = scores.masked_fill(~real, -torch.inf).softmax(dim=1)
@@ -106,7 +114,7 @@ class Attention(nn.Module):
 
 
 class FFNN(nn.Module):
-    """Linear layers with ReLU, and one output between 0 and 1: (N, W_l) -> (N,)."""
+    """Linear layers with ReLU, and one output: (N, W_l) -> (N,), in [0, 1] if it is a sigmoid."""
 
     def __init__(self, width: int, hidden: Sequence[int], output: str) -> None:
         super().__init__()

@@ -1,4 +1,8 @@
-"""The padding policy: ragged frames -> zero-padded batch and mask (section 2.1, Fig. 1(c))."""
+"""The padding policy: ragged frames -> zero-padded batch and mask (section 2.1, Fig. 1(c)).
+
+Notebook 03's parameter `padding` says what to pad to; `max_frames` makes it the number of frames
+in `Training.max_frames`. The paper's 398 and 797 are `FeatureStore.paper_frames`.
+"""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,8 @@
 """What all architectures share: their sizes, standardisation, CNN, LSTM and FFNN.
 
-Shapes are the paper's: N clips, L frames, W features per frame; the CNN gives W_c features and
-half the frames, the LSTM W_l features. Nothing in a clip's output depends on frames beyond its own
-end, so a clip's share is the same alone, in any batch and under any padding.
+Shapes are the paper's: N clips, L frames, W features per frame; the CNN gives L' = ceil(L / pool)
+frames of W_c features, the LSTM W_l features. Nothing in a clip's output depends on frames beyond
+its own end, so its predicted share is the same alone, in any batch and under any padding.
 """
 
 from abc import ABC, abstractmethod
@@ -18,11 +18,11 @@ from emoshare_utils.names import ARCHITECTURES, Look, Registry, settings_of
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a network; the defaults are the released code's.
+    """The sizes of a network; the layers' defaults are the released code's.
 
     Attributes:
         cnn: channels after each convolution (kernel 3, stride 1), the last one W_c.
-        pool: max-pooling after the CNN, L -> floor(L / pool); the paper's is 2.
+        pool: max-pooling after the CNN, over so many frames; the paper's is 2.
         lstm: W_l, units of each LSTM layer.
         lstm_layers: the paper's is 2.
         ffnn_1, ffnn_2: hidden sizes of the FFNN of Architecture 1 and 2; one output follows.
@@ -84,19 +84,19 @@ class Regressor(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
-        """States (N, L, W_l), final h' (N, layers * W_l), lengths (N,) -> one vector (N, W_l).
+        """States (N, L', W_l), final h' (N, layers * W_l), lengths (N,) -> one vector (N, W_l).
 
         Only the first `lengths` states of a clip are its own: no other may be used.
         """
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Features (N, L, W), lengths (N,) -> shares (N,)."""
+        """Features (N, L, W), lengths (N,) -> predicted shares (N,)."""
         return self.regress(self.standardise(features, lengths), lengths)
 
     def regress(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Standardised features (N, L, W), lengths (N,) -> shares (N,)."""
-        frames, lengths = self.cnn(features, lengths)  # (N, L/2, W_c)
-        states, final = self.lstm(frames, lengths)  # (N, L/2, W_l), (N, layers * W_l)
+        """Standardised features (N, L, W), lengths (N,) -> predicted shares (N,)."""
+        frames, lengths = self.cnn(features, lengths)  # (N, L', W_c)
+        states, final = self.lstm(frames, lengths)  # (N, L', W_l), (N, layers * W_l)
         return self.ffnn(self.pool(states, final, lengths))
 
 
@@ -122,7 +122,7 @@ def build(architecture: int, width: int, sizes: Sizes) -> Regressor:
 
 
 def read_sizes(settings: Mapping[str, Any]) -> Sizes:
-    """Sizes, or the registered subclass that has all these entries, from its `asdict`.
+    """Rebuild Sizes, or the registered subclass that has all these entries, from a stored dict.
 
     Raises:
         ValueError: no class has them; the message says what to import.

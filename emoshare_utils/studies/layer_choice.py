@@ -1,4 +1,7 @@
-"""Which layer of an encoder is the best, by linear probes of the train split's shares."""
+"""Which layer of an encoder is the best, by linear probes of the train split's shares.
+
+The layer whose frames a run uses is in the encoder's name, as in `hubert-mini@2`.
+"""
 
 from collections.abc import Sequence
 

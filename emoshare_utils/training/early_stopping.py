@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass
 class EarlyStopping:
-    """What devel has said of one emotion's network so far; checkpoints keep it by these names.
+    """The state of early stopping of one emotion's network; checkpoints keep it by these names.
 
     Attributes:
         epoch: the last one that the network took part in.

@@ -1,4 +1,4 @@
-"""The epochs of one system: all its networks, side by side."""
+"""The epochs of one system: the networks of all emotions are trained together."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,8 @@ def train(
     """Train the networks of a system, or resume after the last epoch with a checkpoint in `folder`.
 
     Returns:
-        The best network of every emotion, and the history: emotion, epoch, train_mse, devel_rho.
+        The best network of every emotion, and the history: emotion, epoch, train_mse, devel_rho,
+        and train_loss and devel_<metric> where another loss trains or another metric selects.
     """
     order = np.random.default_rng(job.seed)
     train_shares, devel_shares = _shares(job, "train", order), _shares(job, "devel", order)
@@ -86,7 +87,7 @@ def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:
 
 
 def _learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[str, Learner]:
-    """A learner for every emotion, from initial weights."""
+    """A learner for every emotion, with initial weights; shares (clips, emotions)."""
     training = job.training
     standardise = Standardise(job.store.width)
     if training.standardise:

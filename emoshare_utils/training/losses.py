@@ -1,4 +1,4 @@
-"""The place of the loss: what training minimises, one emotion at a time.
+"""Loss functions: what training minimises, one emotion at a time.
 
 A loss is a function `loss(predictions (N,), shares (N,)) -> scalar` over a whole batch. To add one:
 `LOSSES.register("mae", lambda predictions, shares: (predictions - shares).abs().mean())`.
@@ -17,7 +17,7 @@ from torch import Tensor
 from emoshare_utils.names import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-SMALLEST = 1e-12  # of a denominator: all predictions and all shares are one value
+SMALLEST = 1e-12  # denominator, where all predictions and shares are equal
 
 
 def mse(predictions: Tensor, shares: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The floors of the house: a module imports from its own room and from those before it."""
+"""Import order: a module imports from its own folder and from those before it; and sizes."""
 
 import ast
 import subprocess
