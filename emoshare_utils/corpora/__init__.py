@@ -4,8 +4,9 @@ To add a corpus, register a module or any other object that has
 
 - `read(root, **options) -> (Corpus, Path)`: read the corpus folder `root`; return its clip table
   (`clip_table.Corpus` says what that holds) and the label file, which messages name. Notebook 01
-  passes on the options, keyword arguments with defaults. Raise CorpusError for what cannot be
-  used; `reading` has functions for label files and for drawing splits.
+  passes on the options, keyword arguments with defaults, of the kinds that their annotations or
+  defaults say (`options`). Raise CorpusError for what cannot be used; `reading` has functions
+  for label files and for drawing splits.
 - `LAYOUT`: what the folder must hold, in words, for messages.
 - `AUDIO`: the folder of the audio files, relative to the corpus's root; "." is all of it.
 - `MAKES_ITSELF`, optional: True if `read` makes the corpus, so that `root` need not exist.
@@ -14,7 +15,6 @@ To add a corpus, register a module or any other object that has
     CORPORA.register("mine", adapter)
 """
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ import pandas as pd
 
 from emoshare_utils.corpora import compare23, crema_d, simulated, table
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
+from emoshare_utils.corpora.options import check_options
 from emoshare_utils.corpora.validation import validate
-from emoshare_utils.names import Registry, UnknownName, nearest
+from emoshare_utils.names import Registry, UnknownName
 
 _BUILT_IN = (simulated, compare23, crema_d, table)
 CORPORA = Registry("corpus", {adapter.NAME: adapter for adapter in _BUILT_IN})
@@ -31,7 +32,7 @@ AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3"}
 
 
 def load(
-    name: str, root: Path, allow_missing: bool = False, **options: Any
+    name: str, root: str | Path, allow_missing: bool = False, **options: Any
 ) -> tuple[Corpus, pd.DataFrame]:
     """Read and validate a corpus.
 
@@ -39,20 +40,22 @@ def load(
         name: of an adapter in `CORPORA`: "simulated", "compare23", "crema_d", "table", ...
         root: the corpus folder.
         allow_missing: drop and record faulty clips instead of refusing the corpus.
-        options: the adapter's own, what its `read` takes beyond `root`.
+        options: the adapter's own, what its `read` takes beyond `root`; a single value for an
+            option that is a list becomes a list of one.
 
     Returns:
         The corpus, and the clips dropped from it: clip_id, path, reason.
 
     Raises:
-        CorpusError: the corpus or an option is unknown, or the corpus is not there or not as
-            expected.
+        CorpusError: the corpus or an option is unknown, an option's value is of another kind, or
+            the corpus is not there or not as expected.
     """
     try:
         adapter = CORPORA[name]
     except UnknownName as error:
         raise CorpusError(str(error)) from error
-    _refuse_unknown_options(name, adapter, options)
+    options = check_options(name, adapter.read, options)
+    root = Path(root)
     if not getattr(adapter, "MAKES_ITSELF", False) and not root.is_dir():
         raise CorpusError(
             f"root = {str(root)!r} is not a folder: give the one that holds {adapter.LAYOUT}"
@@ -64,14 +67,3 @@ def load(
         if file.suffix.lower() in AUDIO_ENDINGS
     }
     return validate(corpus, audio, source, allow_missing)
-
-
-def _refuse_unknown_options(name: str, adapter: Any, options: dict[str, Any]) -> None:
-    _, *parameters = inspect.signature(adapter.read).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = [parameter.name for parameter in parameters]
-    for option in options:
-        if option not in known:
-            takes = f"{', '.join(known)}: {nearest(option, known)}" if known else "none"
-            raise CorpusError(f"corpus {name!r} has no option {option!r}; it takes {takes}")

@@ -35,7 +35,7 @@ class Corpus:
     """A clip table and what belongs to it.
 
     `clips` has the columns of `COLUMNS`, then one share in [0, 1] per emotion (`emotions`, in the
-    corpus's order), then any further columns (demographics, hidden causes). `clip_id` is unique,
+    corpus's order), then any further columns (demographics, latent appraisal). `clip_id` is unique,
     `path` relative to `root`, `split` one of `SPLITS`; what an adapter does not know of the other
     columns it leaves out or null. Shares may be null in the test split. `duration_s` is measured
     by `audio.check`, which adds `audio_checksum`. `listeners` says who rated: "listeners", or

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import soundfile
 from emoshare_utils import corpora
 from emoshare_utils.corpora import audio, compare23
 from emoshare_utils.corpora.clip_table import COLUMNS, Corpus, CorpusError
+from emoshare_utils.corpora.options import check_options
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "crema-d"
 CHALLENGE = [
@@ -60,6 +62,37 @@ def test_an_unknown_option_is_refused_with_those_there_are(tmp_path, name, optio
     with pytest.raises(CorpusError, match=message):
         corpora.load(name, tmp_path, **{option: 24})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "expected"),
+    [
+        ("simulated", "n_clips", "many", "a whole number"),
+        ("simulated", "seed", None, "a whole number"),
+        ("simulated", "speakers", 6.5, "a whole number"),
+        ("simulated", "n_listeners", True, "a whole number"),
+        ("table", "labels", ["clips.csv"], "text"),
+        ("table", "shares", {"Joy": 1}, "a list or null"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_refused(tmp_path, name, option, value, expected):
+    message = re.escape(f"corpus {name!r}: {option} = {value!r}: expected {expected}")
+    with pytest.raises(CorpusError, match=f"^{message}$"):
+        corpora.load(name, tmp_path, **{option: value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_an_adapter_says_no_kind_its_default_does_or_nothing():
+    default = [1.0]
+
+    def read(root, weights=default, scale=1, mode=None, model: Corpus | None = None, **others): ...
+
+    given = {"weights": 0.5, "scale": 0.5, "mode": 3, "model": "any", "others": (1,)}
+    assert check_options("mine", read, given) == given | {"weights": [0.5]}
+    assert check_options("mine", read, {"weights": ("a", "b")}) == {"weights": ["a", "b"]}
+    assert check_options("mine", read, {"scale": np.int64(2)}) == {"scale": 2}
+    with pytest.raises(CorpusError, match="scale = 'wide': expected a number"):
+        check_options("mine", read, {"scale": "wide"})
 
 
 # A corpus that the package does not have
@@ -433,6 +466,8 @@ def test_table_needs_a_split_or_every_clips_speaker(tmp_path, clips):
 
 def test_table_takes_the_share_columns_it_is_told(tmp_path, clips):
     clips.assign(age=40).to_csv(tmp_path / "clips.csv", index=False)
+    alone, _ = corpora.load("table", str(tmp_path), shares="Awe")
+    assert alone.emotions == ("Awe",)
     corpus, _ = corpora.load("table", tmp_path, shares=["Awe"])
     assert corpus.emotions == ("Awe",)
     assert list(corpus.clips.columns) == [*COLUMNS, "Awe", "Joy", "age"]

@@ -1,7 +1,7 @@
 r"""The simulated corpus: synthetic voices, rated by simulated listeners.
 
 No person spoke or listened. Each clip i is spoken by a synthetic speaker s(i) in a language l(i)
-with a hidden appraisal, its valence, arousal and dominance:
+with a latent appraisal, its valence, arousal and dominance:
 
     a_i ~ Uniform([-1, 1]^3)                                                            (S1)
 
