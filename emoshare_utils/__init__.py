@@ -18,7 +18,7 @@ _PLACES = {
     "load_corpus": "corpora",  # its `load`
     "load_encoder": "features.encoders",
     "extract": "features.extract",
-    "open_store": "features.extract",
+    "open_store": "features.store",
     "Sizes": "models.regressor",
     "Architecture1": "models.architectures",
     "Architecture2": "models.architectures",

@@ -11,13 +11,13 @@ from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.fill import fill
 from emoshare_utils.features.remote import fill_over_cluster
-from emoshare_utils.features.store import FeatureStore, Shard, StoreError
+from emoshare_utils.features.store import FeatureStore, Shard, StoreError, stored
 from emoshare_utils.files import atomic, locked, remove_leftovers, size
 from emoshare_utils.progress import track
 
 
 def extract(
-    corpus: Corpus, encoder: Encoder, features: Path, scheduler: str | None = None
+    corpus: Corpus, encoder: Encoder, features: str | Path, scheduler: str | None = None
 ) -> FeatureStore:
     """Encode every clip of `corpus` that the store does not hold yet.
 
@@ -36,6 +36,7 @@ def extract(
         ClusterError: the scheduler or a worker cannot do it.
         KeyboardInterrupt: stopped by hand. Whatever is raised, finished shards are kept.
     """
+    features = Path(features)
     about = features, encoder.name, encoder.width, encoder.settings
     folder = FeatureStore.place(*about)
     with locked(folder):
@@ -56,23 +57,6 @@ def extract(
         store.lengths(corpus.clips["clip_id"])  # StoreError if one is missing all the same
     _remember(features, encoder.name, store)
     return store
-
-
-def open_store(features: Path, encoder: str) -> FeatureStore:
-    """The store last extracted for `encoder`; FileNotFoundError names the notebook to run first."""
-    stores = stored(features)
-    if encoder not in stores or not (features / stores[encoder]).is_dir():
-        raise FileNotFoundError(
-            f"{features} has no frames from {encoder!r}: run "
-            f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
-        )
-    return FeatureStore(features / stores[encoder])
-
-
-def stored(features: Path) -> dict[str, str]:
-    """The store of each encoder that has been extracted: encoder -> folder name."""
-    file = features / "stores.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _run(steps: Iterator[float], encoder: str, shards: list[Shard], store: FeatureStore) -> None:

@@ -9,7 +9,7 @@ One folder per encoder and setting:
 
 A shard counts once its .parquet is there, which is written last. Every file is written under a
 temporary name, synced and renamed. The plan is made before the first frame, so a run that was
-stopped goes on with the same shards, and a damaged shard is made again as it was.
+stopped resumes with the same shards, and a damaged shard is made again as it was.
 """
 
 import hashlib
@@ -89,8 +89,8 @@ class FeatureStore:
 
     def missing(self, clips: pd.DataFrame) -> pd.DataFrame:
         """The clips that are not here, or whose audio has changed since."""
-        stored = clips["clip_id"].map(self.index["audio_checksum"])
-        return clips[stored.isna() | (stored != clips["audio_checksum"])]
+        checksums = clips["clip_id"].map(self.index["audio_checksum"])
+        return clips[checksums.isna() | (checksums != clips["audio_checksum"])]
 
     def require(self, clips: pd.DataFrame) -> None:
         """Raise StoreError unless every one of `clips` is here, with its audio as it is now."""
@@ -234,6 +234,23 @@ class FeatureStore:
 
     def _index_files(self) -> list[Path]:
         return sorted(self.folder.glob("shard-*.parquet"))
+
+
+def open_store(features: str | Path, encoder: str) -> FeatureStore:
+    """The store last extracted for `encoder`; FileNotFoundError names the notebook to run first."""
+    folder = stored(features).get(encoder)
+    if folder is None or not (Path(features) / folder).is_dir():
+        raise FileNotFoundError(
+            f"{features} has no frames from {encoder!r}: run "
+            f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
+        )
+    return FeatureStore(Path(features) / folder)
+
+
+def stored(features: str | Path) -> dict[str, str]:
+    """The store of each encoder that has been extracted: encoder -> folder name."""
+    file = Path(features) / "stores.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _content(width: int, settings: dict) -> bytes:

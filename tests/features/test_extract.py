@@ -1,4 +1,4 @@
-"""Extraction goes on where it was, whatever stopped it, and ends with the same bytes."""
+"""Extraction resumes where it was, whatever stopped it, and ends with the same bytes."""
 
 import copy
 import errno
@@ -25,9 +25,9 @@ from emoshare_utils.features import extract as extraction
 from emoshare_utils.features import fill as filling
 from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.encoders import load_encoder
-from emoshare_utils.features.extract import extract, open_store
+from emoshare_utils.features.extract import extract
 from emoshare_utils.features.small_network import MiniConfig
-from emoshare_utils.features.store import FeatureStore, Shard, StoreError
+from emoshare_utils.features.store import FeatureStore, Shard, StoreError, open_store, stored
 from emoshare_utils.files import FolderError
 
 
@@ -189,7 +189,7 @@ def test_progress_tells_clips_audio_rate_and_time_left(corpus, fbank, tmp_path, 
     extract(corpus, fbank.encoder, tmp_path)
     line = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
-        r"extracting fbank, 12 clips: 4 of 4 s of audio in \d+ s \(\d+\.\d a second\)",
+        r"extracting fbank, 12 clips: 4 of 4 s of audio in \d+ s \([\d.]+ s of audio per second\)",
         line,
     )
     extract(corpus, fbank.encoder, tmp_path)
@@ -315,6 +315,9 @@ def test_a_store_that_was_never_extracted_names_the_notebook_to_run(corpus, fban
         open_store(tmp_path, "fbank")
     folder = extract(corpus, fbank.encoder, tmp_path).folder
     assert open_store(tmp_path, "fbank").folder == folder
+    assert extract(corpus, fbank.encoder, str(tmp_path)).folder == folder
+    assert open_store(str(tmp_path), "fbank").folder == folder
+    assert stored(str(tmp_path)) == {"fbank": folder.name}
     with pytest.raises(FileNotFoundError, match="no frames from 'mfcc'"):
         open_store(tmp_path, "mfcc")
     folder.rename(tmp_path / "elsewhere")
@@ -329,7 +332,7 @@ def test_the_store_last_extracted_is_the_encoders(corpus, fbank, tmp_path):
     extract(corpus, load_encoder("mfcc"), tmp_path)
     assert first != second
     assert open_store(tmp_path, "fbank").folder == second
-    assert extraction.stored(tmp_path).keys() == {"fbank", "mfcc"}
+    assert stored(tmp_path).keys() == {"fbank", "mfcc"}
 
 
 # Two writers, and killed ones
