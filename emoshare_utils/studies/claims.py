@@ -36,7 +36,8 @@ def claims(
 
     The good embedding is the pretrained encoder with the highest mean rho over both
     architectures; the poor features are those with the lowest of all. Only encoders trained with
-    both architectures count; the untrained control does not count as pretrained.
+    both architectures count. Every encoder counts as pretrained but the package's acoustic features
+    and its untrained control, so acoustic features registered from elsewhere do too.
 
     Returns:
         One row per part: claim, holds ("yes", "no, the opposite", "open", "the data cannot speak to

@@ -22,7 +22,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.files import atomic, slug
+from emoshare_utils.files import atomic, locked, slug
 from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.progress import track
 from emoshare_utils.training.predictions import (
@@ -84,6 +84,7 @@ def fit_baseline(
 
     Raises:
         StoreError: a clip's frames are not in `store`, or are those of other audio.
+        FolderError: the disk is full, or another process is fitting this very baseline.
         ValueError: the store has one row per layer, over which no mean is taken.
     """
     encoder = store.settings["encoder"]
@@ -96,15 +97,16 @@ def fit_baseline(
     folder = models / slug(encoder) / "svr"
     about = _settings(corpus, shuffle_shares) | {"store": store.folder.name}
     finished = folder / "baseline.json"
-    if not (finished.is_file() and json.loads(finished.read_text()) == about):
-        finished.unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        predictions, grid = _fit(corpus, store, shuffle_shares, workers)
-        for name, table in {"predictions": predictions, "grid": grid}.items():
-            with atomic(folder / f"{name}.parquet") as file:
-                table.to_parquet(file, index=False)
-        with atomic(finished) as file:
-            file.write((json.dumps(about, indent=2) + "\n").encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if not (finished.is_file() and json.loads(finished.read_text()) == about):
+            finished.unlink(missing_ok=True)
+            predictions, grid = _fit(corpus, store, shuffle_shares, workers)
+            for name, table in {"predictions": predictions, "grid": grid}.items():
+                with atomic(folder / f"{name}.parquet") as file:
+                    table.to_parquet(file, index=False)
+            with atomic(finished) as file:
+                file.write((json.dumps(about, indent=2) + "\n").encode())
     tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "grid"))
     return Baseline(*tables, folder)
 

@@ -87,6 +87,20 @@ def test_no_setting_of_matplotlib_changes_and_no_figure_is_left_open(tmp_path):
     assert plt.get_fignums() == []
 
 
+def test_a_figure_whose_saving_is_stopped_stays_as_it_was(tmp_path, monkeypatch):
+    figure = save(bars(summary()), tmp_path, "bars", summary(), "listeners")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(file, **_):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure, "savefig", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(figure, tmp_path, "bars", summary(), "listeners")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_the_same_numbers_give_the_same_bytes(tmp_path):
     predictions, results = system(SIX)
     for folder in ("a", "b"):

@@ -8,6 +8,7 @@ from sklearn.svm import LinearSVR
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.store import FeatureStore, StoreError
+from emoshare_utils.files import FolderError, locked
 from emoshare_utils.results.scores import score
 from emoshare_utils.training import baseline
 from emoshare_utils.training.baseline import (
@@ -132,6 +133,13 @@ def test_a_finished_baseline_is_read_and_a_stale_or_unfinished_one_fitted_again(
     (first.folder / "predictions.parquet").write_bytes(b"half")
     fit_baseline(halved, store, tmp_path, workers=1)
     assert len(fits) == 2
+
+
+def test_a_second_fit_of_the_same_baseline_is_refused(made, tmp_path):
+    folder = tmp_path / "fbank" / "svr"
+    folder.mkdir(parents=True)
+    with locked(folder), pytest.raises(FolderError, match="is being written by another run"):
+        fit_baseline(*made, tmp_path, workers=1)
 
 
 def test_what_a_stopped_fit_leaves_is_never_taken_for_finished(made, tmp_path, monkeypatch):

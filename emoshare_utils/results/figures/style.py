@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from emoshare_utils.files import atomic
 from emoshare_utils.names import ARCHITECTURES, GREY
 
 COLUMN_IN = 3.3
@@ -80,9 +81,11 @@ def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame, listeners:
             figure.supxlabel("\n".join([*caption, listeners]))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # saved again, it gives the same bytes
-        figure.savefig(folder / f"{name}.pdf", metadata=nothing)
-        figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        for ending, metadata in {"pdf": nothing, "png": {"Software": None}}.items():
+            with atomic(folder / f"{name}.{ending}") as file:
+                figure.savefig(file, format=ending, metadata=metadata)
+    with atomic(folder / f"{name}.csv") as file:
+        file.write(data.to_csv(index=False, lineterminator="\n").encode())
     return figure
 
 
