@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 CONNECT_S = 30  # seconds to wait for a scheduler, for its first worker, and for one to return
-CORES = len(os.sched_getaffinity(0))  # of this machine; inside a worker torch is told of one
 Result = TypeVar("Result")
 
 
@@ -134,6 +133,13 @@ def require_folder(folder: Path) -> None:
             f"worker {get_worker().address} does not see {folder}: it must be on a file system "
             "that all workers share"
         )
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; torch counts one inside a worker."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def local_device(device: str, worker: int) -> str:

@@ -42,21 +42,23 @@ def track(
             now = time.monotonic()
             if not terminal and now - last >= every_s and (total is None or done < total):
                 last = now
-                print(_line(label, done, total, unit, now - start, going_on=True), flush=True)
+                print(_line(label, done, total, unit, now - start, running=True), flush=True)
     finally:  # the caller may stop early
         bar.close()
         if not terminal:
             seconds = time.monotonic() - start
-            print(_line(label, done, total, unit, seconds, going_on=False), flush=True)
+            print(_line(label, done, total, unit, seconds, running=False), flush=True)
 
 
 def _line(
-    label: str, done: float, total: float | None, unit: str, elapsed_s: float, going_on: bool
+    label: str, done: float, total: float | None, unit: str, elapsed_s: float, running: bool
 ) -> str:
     if total == 0:
         return f"{label}: nothing left to do"
     each_s = elapsed_s / (done or 1)
-    pace = f"{1 / each_s:.1f} a second" if 0 < each_s < 1 else f"{each_s:.1f} s each"
-    left = f", {(total - done) * each_s:.0f} s left" if going_on and total else ""
+    pace = f"{each_s:.1f} s each"
+    if 0 < each_s < 1:
+        pace = f"{1 / each_s:.{0 if each_s < 0.1 else 1}f} {unit} per second"
+    left = f", {(total - done) * each_s:.0f} s left" if running and total else ""
     of = f" of {total:.0f}" if total else ""
     return f"{label}: {done:.0f}{of} {unit} in {elapsed_s:.0f} s ({pace}{left})"

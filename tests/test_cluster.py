@@ -153,6 +153,12 @@ def test_a_scheduler_that_is_not_there_is_an_error(corpus, tmp_path, scheduler, 
         extract(corpus, load_encoder("fbank"), tmp_path, scheduler)
 
 
+def test_cores_are_counted_on_any_system(monkeypatch):
+    assert cluster.usable_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cluster.usable_cores() == os.cpu_count()
+
+
 def test_without_dask_the_extra_is_named(corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r"needs Dask: pip install 'emoshare-utils\[cluster\]'"):

@@ -49,9 +49,16 @@ def test_audio_is_what_the_time_left_follows_from(capsys, monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     track_audio([40.0, 20.0], 60.0)
     assert capsys.readouterr().out.splitlines() == [
-        "extracting fbank: 40 of 60 s of audio in 20 s (2.0 a second, 10 s left)",
-        "extracting fbank: 60 of 60 s of audio in 30 s (2.0 a second)",
+        "extracting fbank: 40 of 60 s of audio in 20 s (2.0 s of audio per second, 10 s left)",
+        "extracting fbank: 60 of 60 s of audio in 30 s (2.0 s of audio per second)",
     ]
+
+
+def test_a_fast_pace_needs_no_decimals(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 10.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    track_audio([1770.0], 1770.0)
+    assert "in 10 s (177 s of audio per second)" in capsys.readouterr().out
 
 
 def test_a_terminal_gets_one_moving_bar(capsys, monkeypatch):

@@ -7,7 +7,7 @@ from threading import Lock
 
 import torch
 
-from emoshare_utils.cluster import CORES, local_device, over_cluster, require_folder
+from emoshare_utils.cluster import local_device, over_cluster, require_folder, usable_cores
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.progress import track
@@ -67,7 +67,7 @@ def _train(task: dict, local: int) -> Path:
     require_folder(task["store"])
     if local:
         task = task | {"device": local_device(task["device"], get_worker().name)}
-        torch.set_num_threads(max(1, CORES // local))
+        torch.set_num_threads(max(1, usable_cores() // local))
     else:
         torch.set_num_threads(get_worker().state.nthreads)
     with _training:
