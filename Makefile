@@ -35,7 +35,7 @@ publish: $(READY) ## Renew figures/published/ by the figures of PROFILE, which i
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/ (30 minutes)
+bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/, figures/bench/ (30 minutes)
 	$(BIN)/python -m benchmarks.extraction $(ARGS)
 	$(BIN)/python -m benchmarks.training
 

@@ -239,7 +239,7 @@ def timed(run: Callable) -> float:
 
 @torch.inference_mode()
 def matrix_peak(precision: str, device: torch.device) -> float:
-    """The most floating-point operations a second that a matrix product reaches here."""
+    """The most floating-point operations per second that a matrix product reaches here."""
     dtype, best = getattr(torch, precision), 0.0
     shapes = ((2048, 1024, 1024), (4096, 768, 768), (4096, 1024, 4096), (4096, 4096, 4096))
     for m, k, n in shapes:
@@ -316,7 +316,7 @@ def peak_memory_gb() -> float:
 
 
 def scaling(size: str, precision: str) -> pd.DataFrame:
-    """Seconds a clip and peak memory by number of clips, each in a process of its own."""
+    """Seconds per clip and peak memory by number of clips, each in a process of its own."""
     rows = pd.DataFrame([alone(size, precision, n) for n in SCALING])
     return rows.assign(size=size, seconds_per_clip=rows["seconds"] / rows["clips"])
 
@@ -324,7 +324,7 @@ def scaling(size: str, precision: str) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> plt.Figure:
     """Cost grows in a straight line: both curves should be flat."""
     figure, axes = plt.subplots(1, 2, figsize=(5, 2), constrained_layout=True)
-    labels = {"seconds_per_clip": "ms a clip", "peak_memory_gb": "peak memory (GB)"}
+    labels = {"seconds_per_clip": "ms per clip", "peak_memory_gb": "peak memory (GB)"}
     for axis, (column, label) in zip(axes, labels.items()):
         values = rows[column] * (1000 if column == "seconds_per_clip" else 1)
         axis.plot(rows["clips"], values, "o-", color="#0072B2")
@@ -355,7 +355,7 @@ def main() -> None:
     print(rows.round(4).to_string())
     BENCH.folder.mkdir(parents=True, exist_ok=True)
     (BENCH.folder / "extraction.json").write_text(json.dumps(report, indent=2) + "\n")
-    save(draw(rows), BENCH.published, "extraction", rows, listeners="")
+    save(draw(rows), BENCH.figures, "extraction", rows, listeners="")
     for folder in ("features", "models"):
         shutil.rmtree(BENCH.folder / folder, ignore_errors=True)
 

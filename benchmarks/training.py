@@ -197,7 +197,7 @@ def measure(
                 seconds[way].append(s)
             for precision in ours:
                 peaks[precision].append(matrix_peak(precision, device))
-    table = pd.DataFrame({"s a step": {way: np.median(s) for way, s in seconds.items()}})
+    table = pd.DataFrame({"s per step": {way: np.median(s) for way, s in seconds.items()}})
     ratios = {
         way: np.median(np.array(seconds["recipe"]) / np.array(s)) for way, s in seconds.items()
     }
