@@ -75,6 +75,11 @@ def test_importing_the_package_is_quick_and_names_what_a_reader_needs():
         emoshare_utils.nothing  # noqa: B018
 
 
+def test_a_feature_store_is_read_without_what_makes_its_frames():
+    _, modules = seconds_and_modules("import emoshare_utils.features.store")
+    assert not modules & {"torch", "transformers", "sklearn"}
+
+
 def test_results_load_neither_the_models_nor_transformers():
     rooms = ["ceilings", "comparisons", "figures", "published", "rendering", "scores", "tables"]
     _, modules = seconds_and_modules(

@@ -6,7 +6,8 @@ import transformers
 
 from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.encoders import ENCODERS, batch_error, load_encoder, precision_error
-from emoshare_utils.features.extract import extract, open_store
+from emoshare_utils.features.extract import extract
+from emoshare_utils.features.store import open_store
 from emoshare_utils.names import load_extensions
 
 # As a user would write it: hop 80 and width 3.
