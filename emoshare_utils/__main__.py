@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"\nstopped{stopped}: the same command goes on with that notebook", file=sys.stderr)
+        print(f"\nstopped{stopped}: the same command resumes with that notebook", file=sys.stderr)
         return 130
     return 0
 

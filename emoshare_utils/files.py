@@ -76,11 +76,12 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, wait: bool = False, advice: str = "") -> Iterator[None]:
     """Hold the folder's lock, which the system releases even when this process is killed.
 
     Raises:
-        FolderError: another process holds it (its id is in the message) and `wait` is False.
+        FolderError: another process holds it (its id is in the message, which `advice`
+            ends) and `wait` is False.
     """
     with writing(folder):
         lock = (folder / ".lock").open("a+")
@@ -94,7 +95,7 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
             lock.seek(0)
             raise FolderError(
                 f"{folder} is being written by another run: let it finish "
-                f"(process {lock.read().strip()})"
+                f"(process {lock.read().strip()}){advice}"
             ) from error
         with writing(folder):
             lock.truncate(0)

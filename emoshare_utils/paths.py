@@ -69,12 +69,12 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """One row a prediction."""
+        """One row per prediction."""
         return self.folder / "predictions.parquet"
 
     @property
     def results(self) -> Path:
-        """One row a correlation."""
+        """One row per correlation."""
         return self.folder / "results.parquet"
 
     @property

@@ -48,11 +48,17 @@ def execute(
         f"\n{notebook.name} failed in {screen.where}:\n"
         + textwrap.indent("\n".join(lines), "    ")
         + f"\n\nThe executed copy shows it: {shown(copy)}\n"
-        f"Once that is mended, the same command goes on with {notebook.name}."
+        f"Once that is fixed, the same command resumes with {notebook.name}."
     )
 
 
-def _run_cells(notebook, given, copy, screen, extensions) -> None:
+def _run_cells(
+    notebook: Notebook,
+    given: Mapping[str, Any],
+    copy: Path,
+    screen: Screen,
+    extensions: Iterable[Path],
+) -> None:
     from papermill import execute_notebook
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)

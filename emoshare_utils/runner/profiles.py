@@ -14,6 +14,7 @@ from emoshare_utils.paths import home, resolve, shown
 from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find
 
 NO_PARAMETERS = ("base", "extensions", "notebooks")
+OF_ONE_CORPUS = ("options", "sources")  # mappings whose entries mean nothing to another corpus
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Profile:
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Read `name=value` strings, the values as YAML; `sizes.lstm=8` gives {"sizes": {"lstm": 8}}.
+    """Read `name=value` strings, the values as YAML; the last one counts where two have one name.
 
     Raises WorkbookError where one is not of that form.
     """
@@ -41,19 +42,22 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals:
             raise WorkbookError(f"--set {setting}: expected name=value, such as --set run=mine")
-        value = _parse_yaml(text, f"--set {setting}")
-        for part in reversed(name.split(".")):
-            value = {part: value}
-        values = _merged(values, value)
+        values.pop(name, None)  # so that it comes last
+        values[name] = _parse_yaml(text, f"--set {setting}")
     return values
 
 
 def read_profile(profile: str, overrides: Mapping[str, Any], notebooks: list[Notebook]) -> Profile:
     """Lay the profile's values over its base's, and `overrides` over both.
 
-    A mapping is merged entry by entry, anything else replaced; an override of entries of a mapping
-    that no profile gives is laid over the notebook's default. Where a notebook expects a list, one
-    value is a list of one.
+    What none of them gives is as in the notebooks' parameter cells. A mapping, such as `sizes`, is
+    laid entry by entry over the base's, or else over the notebook's default; an entry that is null
+    is left out, so that the package's default holds, and null for the mapping leaves out all. Only
+    `options` and `sources`, whose entries belong to one corpus, are replaced whole; a dotted name
+    (`sources.simulated.n_clips`) gives one entry of any mapping and keeps the others.
+
+    Where a notebook expects a list, one value is a list of one. The notebooks that a profile names
+    replace its base's; its extensions add to them.
 
     Raises WorkbookError where the profile or its base is unknown or a base of itself; where it
     lacks `run`, or `root`, which a simulated corpus can do without; and where a value has a name
@@ -61,21 +65,24 @@ def read_profile(profile: str, overrides: Mapping[str, Any], notebooks: list[Not
     """
     known = {name: value for notebook in notebooks for name, value in notebook.parameters.items()}
     parameters: dict[str, Any] = {}
-    own: dict[str, Any] = {}
+    named: list[Notebook] = []
+    extensions: list[Path] = []
     layers = _layers(profile, Path.cwd())
     for path, layer in layers:
-        own |= {name: _as_list(layer[name]) for name in NO_PARAMETERS if name in layer}
+        if asked := _as_list(layer.get("notebooks")):
+            named = find(asked, notebooks, f"{shown(path)}: notebooks:")
+        extensions += _files(_as_list(layer.get("extensions")), f"{shown(path)}: extensions:")
         given = {name: value for name, value in layer.items() if name not in NO_PARAMETERS}
-        parameters = _merged(parameters, _fitted(given, known, shown(path)))
+        parameters = _laid(parameters, given, known, shown(path))
     path, layer = layers[-1]
     if "run" not in layer:
         raise WorkbookError(f"{shown(path)} lacks run, which every profile has, also with a base")
     if "root" not in parameters and parameters.get("corpus") != "simulated":
         raise WorkbookError(f"{shown(path)} lacks root, the folder of the corpus")
-    given = _fitted(overrides, known, "--set")
-    parameters = _merged({name: known[name] for name in given} | parameters, given)
-    named = find(own.get("notebooks", []), notebooks, f"{shown(path)}: notebooks:")
-    return Profile(parameters, named, _extensions(own.get("extensions", []), path))
+    everywhere = filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep))
+    extensions += _files(everywhere, "EMOSHARE_EXTENSIONS:")
+    parameters = _laid(parameters, overrides, known, "--set")
+    return Profile(parameters, named, list(dict.fromkeys(extensions)))
 
 
 def _layers(profile: str, folder: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, dict]]:
@@ -103,27 +110,46 @@ def _profile_path(profile: str, folder: Path) -> Path:
     return shelf[profile]
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid over `under`: two mappings of one name are merged, anything else is replaced."""
-    both = [name for name in over if isinstance(over[name], Mapping)]
-    both = [name for name in both if isinstance(under.get(name), Mapping)]
-    return {**under, **over, **{name: _merged(under[name], over[name]) for name in both}}
-
-
-def _fitted(values: Mapping[str, Any], known: Mapping[str, Any], source: str) -> dict[str, Any]:
-    for name in values:
+def _laid(
+    under: Mapping[str, Any], values: Mapping[str, Any], known: Mapping[str, Any], source: str
+) -> dict[str, Any]:
+    """The parameters `under` with `values` laid over them, of names and kinds as in `known`."""
+    laid = dict(under)
+    for dotted, value in values.items():
+        name, *entries = str(dotted).split(".")
         if name not in known:
-            entries = [p for p in known if isinstance(known[p], Mapping) and name in known[p]]
-            hint = " or ".join(f"{p}.{name}" for p in entries)
-            hint = f"did you mean {hint}?" if hint else nearest(name, sorted(known))
-            raise WorkbookError(f"{source}: no notebook has a parameter {name!r}; {hint}")
-    return {name: _fit(name, value, known[name], source) for name, value in values.items()}
+            raise WorkbookError(
+                f"{source}: no notebook has a parameter {name!r}; {_hint(name, known)}"
+            )
+        for entry in reversed(entries):
+            value = {entry: value}
+        value = _fit(name, value, known[name], source)
+        if isinstance(known[name], Mapping):
+            replaced = value is None or (name in OF_ONE_CORPUS and not entries)
+            below = {} if replaced else laid.get(name, known[name])
+            value = _merged(below, value or {})
+        laid[name] = value
+    return laid
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    entries = [p for p in known if isinstance(known[p], Mapping) and name in known[p]]
+    meant = " or ".join(f"{p}.{name}" for p in entries)
+    return f"did you mean {meant}?" if meant else nearest(name, sorted(known))
+
+
+def _merged(under: Any, over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `under` entry by entry; None leaves an entry out."""
+    merged = dict(under) if isinstance(under, Mapping) else {}
+    for name, value in over.items():
+        merged[name] = _merged(merged.get(name), value) if isinstance(value, Mapping) else value
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _fit(name: str, value: Any, default: Any, source: str) -> Any:
     """The value, in a list where the default is one; a value of another kind is refused."""
     if isinstance(default, Mapping):
-        expected, fits = "entries, such as {name: value}", isinstance(value, Mapping)
+        expected, fits = "entries, such as {name: value}", isinstance(value, Mapping | None)
     elif isinstance(default, list):
         expected, fits = "a list", not isinstance(value, Mapping)
         value = value if value is None else _as_list(value)
@@ -136,22 +162,21 @@ def _fit(name: str, value: Any, default: Any, source: str) -> Any:
         raise WorkbookError(
             f"{source}: {name} = {value!r}: expected {expected}, as its default {default!r}"
         )
-    if isinstance(default, Mapping):
+    if value and isinstance(default, Mapping) and name not in OF_ONE_CORPUS:
         return {k: _fit(f"{name}.{k}", v, default.get(k), source) for k, v in value.items()}
     return value
 
 
 def _as_list(value: Any) -> list:
-    return value if isinstance(value, list) else [value]
+    """One value as a list of one; None, as of a line left blank, as none."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _extensions(named: list, path: Path) -> list[Path]:
-    """The profile's extension files, and those that the environment names."""
-    named = [*named, *filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep))]
-    files = [resolve(str(place)) for place in named]
+def _files(places: Iterable[str], source: str) -> list[Path]:
+    files = [resolve(str(place)) for place in places]
     for file in files:
         if not file.is_file():
-            raise WorkbookError(f"{shown(path)}: extensions: {file} is not a file")
+            raise WorkbookError(f"{source} {file} is not a file")
     return files
 
 

@@ -1,12 +1,12 @@
 """What is up to date: a stamp says what a notebook was given and what it made, by content.
 
-A stamp is a small JSON file beside the executed copies. It is written when its notebook has run to
-the end and removed when that starts again, so a notebook that was stopped or killed has none.
+A stamp is a small JSON file beside the executed copies. What its notebook was "given" is null until
+that has run to its end, so a notebook that failed or was stopped runs again.
 
-A file belongs to the notebook that wrote it last. What a killed attempt left belongs to the next
-notebook that succeeds, which usually is the same one on its second try. Where a notebook rewrites a
-file of an earlier one, the file is its own from then on: once that file is gone, only the later
-notebook runs again. Notebooks therefore write files of their own.
+A file belongs to the notebook that wrote it last, whether that ran to its end or not. Only what was
+left where the runner itself was killed belongs to the next notebook that runs, which usually is the
+same one. Where a notebook rewrites a file of an earlier one, the file is its own from then on: once
+that file is gone, only the later notebook runs again. Notebooks therefore write files of their own.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +35,7 @@ PICTURES = (".pdf", ".png")  # no notebook reads another's pictures
 # and what lies beside a corpus and is not read.
 SIZED = (".wav", ".flac", ".ogg", ".mp3", ".npy", ".flv", ".mp4", ".zip", ".gz", ".tar", ".tgz")
 EARLIER = "what it starts from"
+UNFINISHED: dict[str, Any] = {"given": None, "outputs": {}}
 
 
 class Stamps:
@@ -42,6 +43,11 @@ class Stamps:
 
     A notebook is up to date if its inputs are those of its stamp, what earlier notebooks made is
     what it started from, and everything it made is still there with the same content.
+
+    Why files have owners: a plain chain, which runs all that follows the first changed notebook,
+    would not notice a table that was edited or deleted, and would train for hours again after an
+    edit of notebook 01 that leaves its files as they were. With owners, a file that is gone or
+    changed reruns its maker alone, and later notebooks only if what that makes differs.
 
     Args:
         this: the run.
@@ -51,9 +57,7 @@ class Stamps:
     def __init__(self, this: Run, extensions: Iterable[Path] = ()) -> None:
         self.run, self.home = this, home()
         files = sorted(this.notebooks.glob(".[0-9][0-9]_*.json"))
-        self.stamps: dict[str, dict] = {
-            file.stem.removeprefix("."): json.loads(file.read_text("utf-8")) for file in files
-        }
+        self.stamps = {file.stem.removeprefix("."): _read(file) for file in files}
         self.software = {
             "emoshare_utils": _digest(_package()),
             "extensions": {str(path): _checksum(path) for path in extensions},
@@ -77,9 +81,9 @@ class Stamps:
 
     def outdated(self, name: str, inputs: Mapping[str, Any]) -> str:
         """Say why the notebook has to run; "" where it is up to date."""
-        if name not in self.stamps:
+        stamp = self.stamps.get(name, UNFINISHED)
+        if stamp["given"] is None:
             return "has not run to its end yet"
-        stamp = self.stamps[name]
         for part, now in inputs.items():
             if now != (then := stamp["given"].get(part)):
                 return f"{part} changed{_differing(now, then)}"
@@ -91,17 +95,30 @@ class Stamps:
 
     @contextmanager
     def stamping(self, name: str, inputs: Mapping[str, Any]) -> Iterator[None]:
-        """Stamp the notebook that runs inside the block, if it succeeds.
+        """Stamp the notebook that runs inside the block, as unfinished if an exception ends it.
 
         All that changes below the run's folders meanwhile counts as its work, as does what is
         there and belongs to no other notebook.
         """
         before = self._stats()
-        self.stamps.pop(name, None)
-        self._file(name).unlink(missing_ok=True)
-        yield
+        self._write(name, self.stamps.get(name, UNFINISHED) | {"given": None})
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # a full disk, perhaps, which the exception tells better
+                self._write(name, {"given": None, "outputs": self._outputs(name, before)})
+            raise
+        outputs = self._outputs(name, before)
+        given = {**inputs, EARLIER: self._earlier(name)}
+        self._write(name, {"given": given, "outputs": outputs})
+
+    def _outputs(self, name: str, before: Mapping[str, tuple]) -> dict[str, str | None]:
+        """What the notebook made since `before`, and what nobody owns; others no longer own it."""
         after = self._stats()
-        for other, stamp in list(self.stamps.items()):
+        others = set()
+        for other, stamp in self.stamps.items():
+            if other == name:
+                continue
             kept = {
                 path: content
                 for path, content in stamp["outputs"].items()
@@ -109,10 +126,8 @@ class Stamps:
             }
             if len(kept) < len(stamp["outputs"]):
                 self._write(other, stamp | {"outputs": kept})
-        others = {path for stamp in self.stamps.values() for path in stamp["outputs"]}
-        outputs = {path: _checksum(self.home / path) for path in after if path not in others}
-        given = {**inputs, EARLIER: self._earlier(name)}
-        self._write(name, {"given": given, "outputs": outputs})
+            others.update(kept)
+        return {path: _checksum(self.home / path) for path in after if path not in others}
 
     def _earlier(self, name: str) -> dict[str, str]:
         """A digest of what each earlier notebook made, as it is now, without its pictures."""
@@ -123,7 +138,7 @@ class Stamps:
                 if not path.endswith(PICTURES)
             )
             for other, stamp in sorted(self.stamps.items())
-            if other < name
+            if other < name and stamp["outputs"]
         }
 
     def _stats(self) -> dict[str, tuple[int, int, int]]:
@@ -132,13 +147,19 @@ class Stamps:
         stats = {path: path.stat() for path in made if path.parent != self.run.notebooks}
         return {shown(p): (s.st_size, s.st_mtime_ns, s.st_ino) for p, s in stats.items()}
 
-    def _file(self, name: str) -> Path:
-        return self.run.notebooks / f".{name}.json"
-
     def _write(self, name: str, stamp: dict) -> None:
         self.stamps[name] = stamp
-        with atomic(self._file(name)) as file:
+        with atomic(self.run.notebooks / f".{name}.json") as file:
             file.write(json.dumps(stamp, indent=1).encode())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A stamp; one that is damaged counts as missing."""
+    try:
+        stamp = json.loads(file.read_text("utf-8"))
+        return {"given": stamp["given"], "outputs": dict(stamp["outputs"])}
+    except (ValueError, KeyError, TypeError):
+        return UNFINISHED
 
 
 def files_below(folder: Path) -> Iterator[Path]:

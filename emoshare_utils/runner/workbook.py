@@ -45,12 +45,11 @@ def run(
     if only:
         chosen = find(only, notebooks, "--only")
     elif start is not None:
-        first, *_ = find([start], chosen, "--from")
-        chosen = chosen[chosen.index(first) :]
+        chosen = _from(start, chosen, notebooks, named=bool(read.notebooks))
     this = _run_of(read)
     this.notebooks.mkdir(parents=True, exist_ok=True)
     steps = []
-    with locked(this.folder):
+    with locked(this.folder, advice=", or give this one another name with --set run=…"):
         stamps = Stamps(this, read.extensions)
         for notebook in chosen:
             begun = time.monotonic()
@@ -75,10 +74,13 @@ def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
     notebooks = read_notebooks()
     read = read_profile(profile, overrides or {}, notebooks)
     this = _run_of(read)
-    drawn = {path.relative_to(this.figures): path for path in files_below(this.figures)}
-    if not drawn or not this.folder.is_dir():
-        raise WorkbookError(f"run {this.name!r} has drawn nothing: run the profile {profile} first")
+    nothing = WorkbookError(f"run {this.name!r} has drawn nothing: run the profile {profile} first")
+    if not this.folder.is_dir():
+        raise nothing
     with locked(this.folder):
+        drawn = {path.relative_to(this.figures): path for path in files_below(this.figures)}
+        if not drawn:
+            raise nothing
         stamps = Stamps(this, read.extensions)
         chosen = _chosen(read, notebooks, studies=False)
         for notebook in notebooks:
@@ -101,6 +103,19 @@ def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
 def _chosen(read: Profile, notebooks: list[Notebook], studies: bool) -> list[Notebook]:
     """The profile's notebooks; if it names none, the paper's and, if asked for, the studies."""
     return read.notebooks or [n for n in notebooks if studies or n.name[:2] <= LAST_OF_PAPER]
+
+
+def _from(
+    start: str, chosen: list[Notebook], notebooks: list[Notebook], named: bool
+) -> list[Notebook]:
+    """The chosen notebooks from `start` on; `named`: the profile names them."""
+    first, *_ = find([start], notebooks, "--from")
+    later = [notebook for notebook in chosen if notebook.name >= first.name]
+    if not later:
+        advice = "those are all that the profile names" if named else "add --studies"
+        names = ", ".join(notebook.name for notebook in chosen)
+        raise WorkbookError(f"--from {start} leaves none of {names}: {advice}")
+    return later
 
 
 def _given(read: Profile, notebook: Notebook) -> dict[str, Any]:

@@ -12,7 +12,8 @@ MORE = """
 run = 'x'
 encoders = ['fbank', 'mfcc']
 sizes = {'cnn': [4], 'lstm': 8, 'scale': 'sqrt'}
-sources = {'simulated': ''}
+sources = {'simulated': {'n_clips': 240, 'seed': 1}}
+options = {}
 """
 
 
@@ -69,12 +70,12 @@ def test_a_profile_says_what_differs_from_its_base(more, three):
         "tiny": "base: small\nrun: tiny\nclips: 1\nsources: {b: {root: b, split_seed: 1}}\n",
     }
     given = {"root": None, "clips": 3, "rate": 1e-4}
-    sizes = {"cnn": [2], "lstm": 16, "scale": "width"}
+    sizes = {"cnn": [2], "lstm": 16, "scale": "width"}  # each entry from the nearest that has it
     small = given | {"run": "small", "encoders": ["mfcc"], "sizes": sizes}
     assert more(name="small", **profiles) == small
     sources = {"b": {"root": "b", "split_seed": 1}}  # nothing of the notebook's default
     assert more(name="tiny") == small | {"run": "tiny", "clips": 1, "sources": sources}
-    assert more()["sizes"] == {"cnn": [32, 24], "lstm": 16}
+    assert more()["sizes"] == {"cnn": [32, 24], "lstm": 16, "scale": "sqrt"}
 
     # A base may be a path, beside the profile that names it.
     (three / "elsewhere").mkdir()
@@ -88,23 +89,94 @@ def test_settings_are_laid_over_the_profile(more):
     profile = PROFILE + "sizes: {cnn: [32, 24], lstm: 16}\n"
     set_ = ["sizes.lstm=2", "sizes.output=relu", "clips=5", "sources.simulated=x"]
     given = more(set_, demo=profile)
-    assert given["sizes"] == {"cnn": [32, 24], "lstm": 2, "output": "relu"}
+    assert given["sizes"] == {"cnn": [32, 24], "lstm": 2, "scale": "sqrt", "output": "relu"}
     assert given["clips"] == 5 and given["sources"] == {"simulated": "x"}
-    assert more(["sizes={lstm: 3}"])["sizes"] == {"cnn": [32, 24], "lstm": 3}
-    # Where no profile gives the mapping, the notebook's is what one entry differs from.
+    assert more(["sizes={lstm: 3}"])["sizes"] == {"cnn": [32, 24], "lstm": 3, "scale": "sqrt"}
+
+
+@pytest.mark.parametrize(
+    "entries, sizes",
+    [
+        ("{lstm: 64}", {"cnn": [4], "lstm": 64, "scale": "sqrt"}),
+        ("{lstm: null, cnn: 2}", {"cnn": [2], "scale": "sqrt"}),
+        ("{}", {"cnn": [4], "lstm": 8, "scale": "sqrt"}),
+        ("null", {}),
+    ],
+)
+def test_entries_left_out_are_the_notebook_s_and_null_the_package_s(more, entries, sizes):
+    assert more([f"sizes={entries}"], demo=PROFILE)["sizes"] == sizes
+    assert more(demo=f"{PROFILE}sizes: {entries}\n")["sizes"] == sizes
+
+
+def test_one_entry_is_laid_over_what_the_profile_or_else_the_notebook_gives(more):
     default = {"cnn": [4], "lstm": 8, "scale": "sqrt"}
     assert more(["sizes.cnn=2"], demo=PROFILE)["sizes"] == default | {"cnn": [2]}
+    assert more(["sizes.cnn=2", "sizes=null"])["sizes"] == {}
+    assert more(["sizes=null", "sizes.cnn=2"])["sizes"] == {"cnn": [2]}
+    profile = PROFILE + "sizes: {cnn: 1, lstm: 16}\n"
+    assert more(["sizes.lstm=null"], demo=profile)["sizes"] == {"cnn": [1], "scale": "sqrt"}
+    small = "base: demo\nrun: small\nsizes: {lstm: null}\n"
+    assert more(name="small", small=small)["sizes"] == {"cnn": [1], "scale": "sqrt"}
+
+
+def test_sources_and_options_are_replaced_whole_unless_an_entry_is_named(more):
+    given = more(["sources={simulated: data/x}"])  # a folder, where the default has entries
+    assert given["sources"] == {"simulated": "data/x"}
+    given = more(["sources.simulated.n_clips=9"])
+    assert given["sources"] == {"simulated": {"n_clips": 9, "seed": 1}}
+
+    profiles = {
+        "demo": PROFILE + "sources: {crema_d: data/c}\noptions: {n_clips: 4, speakers: 2}\n",
+        "mine": "base: demo\nrun: mine\noptions: {labels: x.csv}\n",
+    }
+    given = more(["sources={simulated: {n_clips: 4000}}"], **profiles)
+    assert given["sources"] == {"simulated": {"n_clips": 4000}}
+    assert given["options"] == {"n_clips": 4, "speakers": 2}
+    assert more(name="mine")["options"] == {"labels": "x.csv"}
+    assert more(["options.labels=y.csv", "options.shares=[a]"], name="mine")["options"] == {
+        "labels": "y.csv",
+        "shares": ["a"],
+    }
+    added = more(["sources.simulated.n_clips=9", "sources.crema_d=null", "options.speakers=null"])
+    assert added["sources"] == {"simulated": {"n_clips": 9}}
+    assert added["options"] == {"n_clips": 4}
+    assert more(["options=null"])["options"] == {}
+
+
+def test_lines_left_blank_give_nothing_and_extensions_add_up(three, monkeypatch):
+    for name in ("one", "two", "three"):
+        (three / f"{name}.py").touch()
+    monkeypatch.setenv("EMOSHARE_EXTENSIONS", str(three / "three.py"))
+    for name, text in {
+        "demo": PROFILE + "notebooks: [01, 02]\nextensions: one.py\n",
+        "blank": "base: demo\nrun: blank\nnotebooks:\nextensions:\n",
+        "more": "base: blank\nrun: more\nnotebooks: 03\nextensions: [two.py, one.py]\n",
+        "none": PROFILE + "base:\nnotebooks:\nextensions:\n",
+    }.items():
+        (three / "profiles" / f"{name}.yaml").write_text(text)
+
+    def of(name):
+        profile = read_profile(name, {}, read_notebooks())
+        return [n.name[:2] for n in profile.notebooks], [f.stem for f in profile.extensions]
+
+    assert of("blank") == (["01", "02"], ["one", "three"])
+    assert of("more") == (["03"], ["one", "two", "three"])
+    assert of("none") == ([], ["three"])
+    monkeypatch.setenv("EMOSHARE_EXTENSIONS", "/no/such.py")
+    with pytest.raises(WorkbookError, match="EMOSHARE_EXTENSIONS: /no/such.py is not a file"):
+        of("demo")
 
 
 def test_yaml_values():
     given = parse_settings(
         ["a=1e-4", "b=[no, en]", "c=true", "d=-3", "e=", "f=007", "g=a=b", "h=2.5", "i=~/clips"]
-        + ["j.k=1", "j.l.m=2", "j.k=3"]
+        + ["j.k=1", "j.l=2", "j={}", "j.k=3"]
     )
     assert given == {
         "a": 1e-4, "b": ["no", "en"], "c": True, "d": -3, "e": None, "f": "007", "g": "a=b",
-        "h": 2.5, "i": "~/clips", "j": {"k": 3, "l": {"m": 2}},
+        "h": 2.5, "i": "~/clips", "j.l": 2, "j": {}, "j.k": 3,
     }  # fmt: skip
+    assert list(given)[-2:] == ["j", "j.k"]  # in the order in which they were last given
 
 
 def test_extensions_are_imported_in_each_kernel_and_count(project, monkeypatch):

@@ -155,7 +155,7 @@ def test_a_file_that_two_notebooks_write_belongs_to_the_last(project):
     assert not toy.outdated()
 
 
-def test_what_a_stopped_notebook_left_to_an_earlier_one_returns_to_it(project):
+def test_what_a_stopped_notebook_left_stays_its_own(project):
     toy = Toy()
     with toy.running("01_data"):
         toy.file("clips").write_text("1")
@@ -163,6 +163,68 @@ def test_what_a_stopped_notebook_left_to_an_earlier_one_returns_to_it(project):
         toy.file("checkpoint").write_text("1")
         toy.file("weights").write_text("1")
         raise RuntimeError
+    assert toy.outdated() == {"02_training": "has not run to its end yet"}
+    for other in ("01_data", "03_results"):  # as with --only
+        with toy.running(other):
+            toy.file(other).write_text("1")
+    toy.file("weights").unlink()
+    assert toy.outdated().keys() == {"02_training", "03_results"}
+    assert toy.outdated()["03_results"] == "what it starts from changed: 02_training"
+    with toy.running("02_training"):
+        toy.file("weights").write_text("1")
+    assert not toy.outdated()
+    toy.file("checkpoint").unlink()
+    assert toy.outdated()["02_training"] == "runs/demo/checkpoint is gone or changed"
+
+
+def test_a_later_failure_keeps_the_files_of_an_earlier_success(project):
+    toy = Toy()
+    with toy.running("01_data"):
+        toy.file("clips").write_text("1")
+    with pytest.raises(KeyboardInterrupt), toy.running("01_data"):
+        raise KeyboardInterrupt
+    with toy.running("02_training"):
+        toy.file("weights").write_text("1")
+    toy.file("clips").unlink()
+    assert toy.outdated()["02_training"] == "what it starts from changed: 01_data"
+
+
+def test_a_failure_that_leaves_nothing_makes_no_later_notebook_run(project):
+    toy = Toy()
+    with toy.running("02_training"):
+        toy.file("weights").write_text("1")
+    with pytest.raises(RuntimeError), toy.running("01_data"):
+        raise RuntimeError
+    assert toy.outdated() == {"01_data": "has not run to its end yet"}
+
+
+def test_a_full_disk_does_not_hide_why_a_notebook_stopped(project, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RuntimeError, match="a cell failed"), Toy().running("01_data"):
+        monkeypatch.setattr(stamps, "atomic", full)
+        raise RuntimeError("a cell failed")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"given": {', b"\xff", b"[]", b"3", b"{}"])
+def test_a_damaged_stamp_counts_as_missing(project, content):
+    toy = Toy()
+    with toy.running("01_data"):
+        toy.file("clips").write_text("1")
+    (toy.run.notebooks / ".01_data.json").write_bytes(content)
+    assert toy.outdated() == {"01_data": "has not run to its end yet"}
+    with toy.running("01_data"):
+        pass
+    assert not toy.outdated()
+
+
+def test_what_a_killed_runner_left_to_an_earlier_notebook_returns_to_its_maker(project):
+    toy = Toy()
+    with toy.running("01_data"):
+        toy.file("clips").write_text("1")
+    for name in ("checkpoint", "weights"):  # by 02_training, killed
+        toy.file(name).write_text("1")
     with toy.running("01_data"):
         pass  # now all are its own
     with toy.running("02_training"):
