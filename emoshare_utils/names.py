@@ -1,7 +1,7 @@
 """What encoders, layers and architectures are called, and the registries that hold them.
 
 A registry maps a name to what implements it. Anyone can add to one from a file of their own; the
-files in the environment variable EMOSHARE_EXTENSIONS are imported before a name counts as unknown.
+files in the environment variable EMOSHARE_EXTENSIONS are run before a name counts as unknown.
 """
 
 import dataclasses
@@ -10,10 +10,14 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from threading import RLock
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from emoshare_utils.files import checksum
+from emoshare_utils.paths import resolve, shown
 
 Settings = TypeVar("Settings")
 POOLED = "pooled"  # in place of a layer: the mean over time of each
@@ -36,8 +40,14 @@ LABELS = {
 }
 
 
-class UnknownName(ValueError):
-    """A name that no registry entry has; the message has the nearest one and all others."""
+class UnknownName(ValueError, KeyError):
+    """A name that no registry entry has; the message has the nearest one or all there are."""
+
+    __str__ = Exception.__str__  # a KeyError shows the repr of its message
+
+
+class ExtensionError(ValueError):
+    """A file in EMOSHARE_EXTENSIONS that cannot be run; the message has the cause."""
 
 
 class Registry(Mapping):
@@ -49,10 +59,26 @@ class Registry(Mapping):
     """
 
     def __init__(self, kind: str, entries: Mapping[Any, Any] | None = None) -> None:
-        self.kind, self.entries = kind, dict(entries or {})
+        self.kind, self.entries, self.built_in = kind, {}, set()
+        for name, entry in (entries or {}).items():
+            self.build_in(name, entry)
+
+    def build_in(self, name: Any, entry: Any) -> None:
+        """Add an entry of the package itself, which `register` does not replace."""
+        self.entries[name] = entry
+        self.built_in.add(name)
 
     def register(self, name: Any, entry: Any) -> None:
-        """Add an entry, in place of one of that name."""
+        """Add an entry, in place of one from outside the package that had the name.
+
+        Raises:
+            ValueError: the package itself has an entry of that name.
+        """
+        if name in self.built_in and entry is not self.entries.get(name):
+            raise ValueError(
+                f"{self.kind} = {name!r} comes with the package and cannot be replaced: register "
+                "yours under another name"
+            )
         self.entries[name] = entry
 
     def __getitem__(self, name: Any) -> Any:
@@ -61,7 +87,7 @@ class Registry(Mapping):
         return self.entries[name]
 
     def __contains__(self, name: Any) -> bool:
-        if name not in self.entries:
+        if name not in self.built_in:  # even if it is there: what half ran counts as broken
             load_extensions()
         return name in self.entries
 
@@ -80,29 +106,106 @@ def nearest(name: Any, known: Iterable[Any]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
 
 
-def settings_of(cls: type[Settings], given: Mapping[str, Any]) -> Settings:
+def settings_of(cls: type[Settings], given: Mapping[str, Any] | None) -> Settings:
     """A dataclass of settings: its defaults, changed as `given` says.
+
+    One number where a list of them is expected becomes a list of one.
 
     Raises:
         UnknownName: an entry of `given` that it does not have; the message has the nearest.
+        ValueError: a value of another kind than its field's, or none where there is no default.
     """
-    known = [field.name for field in dataclasses.fields(cls)]
+    given, kinds = given or {}, get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
     for name in given:
-        if name not in known:
+        if name not in fields:
             raise UnknownName(
-                f"{cls.__name__.lower()} has no entry {name!r}: {nearest(name, known)}"
+                f"{cls.__name__.lower()} has no entry {name!r}: {nearest(name, fields)}"
             )
-    return cls(**given)
+    for name, field in fields.items():
+        if name not in given and field.default is field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{cls.__name__.lower()} needs an entry {name!r}")
+    return cls(
+        **{
+            name: value
+            if value is None and fields[name].default is None
+            else _of_kind(kinds[name], name, value)
+            for name, value in given.items()
+        }
+    )
 
 
-@cache
+# kind -> the types of its values, and its name in messages
+_KINDS = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+    str: (str, "text"),
+}
+
+
+def _of_kind(kind: Any, name: str, value: Any) -> Any:
+    """The value as a field of this annotation keeps it; an annotation not in _KINDS takes any."""
+    if get_origin(kind) in (Union, UnionType):
+        kind, *others = set(get_args(kind)) - {NoneType}  # int of int | None
+        if others:
+            return value
+    several = get_origin(kind) in (Sequence, list, tuple)
+    kinds = set(get_args(kind)) - {...} if several else {kind}
+    if len(kinds) != 1 or not kinds <= _KINDS.keys():
+        return value
+    (of_one,) = kinds
+    types, expected = _KINDS[of_one]
+    values = value if several and isinstance(value, list | tuple) else [value]
+    if not all(isinstance(x, types) and isinstance(x, bool) == (of_one is bool) for x in values):
+        expected = f"a list, each entry {expected}" if several else expected
+        raise ValueError(f"{name} = {value!r}: expected {expected}")
+    if not several:
+        return value
+    return tuple(values) if get_origin(kind) is tuple else values
+
+
+_LOADED: set[Path] = set()
+_RUNNING: set[Path] = set()  # the one that is being run, if any
+_LOADING = RLock()
+
+
 def load_extensions() -> None:
-    """Import the Python files named in EMOSHARE_EXTENSIONS (separated as PATH is), once."""
-    for place in filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep)):
-        name = f"emoshare_extension_{Path(place).stem}"
-        spec = importlib.util.spec_from_file_location(name, Path(place).expanduser())
+    """Run the Python files named in EMOSHARE_EXTENSIONS (separated as PATH is), each once.
+
+    They run in that order: one may look up what those before it have registered. A relative path
+    starts at the project's root (`paths.home`).
+
+    Raises:
+        ExtensionError: a file is missing or cannot be run; the next call tries again.
+    """
+    with _LOADING:
+        for place in filter(None, os.environ.get("EMOSHARE_EXTENSIONS", "").split(os.pathsep)):
+            path = resolve(place)
+            if path not in _LOADED and not _RUNNING:  # else an extension looks something up
+                _load(path)
+
+
+def _load(path: Path) -> None:
+    """Run an extension, or raise ExtensionError."""
+    name = f"emoshare_extension_{path.stem}_{checksum(str(path).encode())}"
+    _RUNNING.add(path)
+    try:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None:
+            raise ImportError("not a Python file, whose name ends in .py")
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        _LOADED.add(path)
+    except (Exception, SystemExit) as error:
+        raise ExtensionError(
+            f"the extension {shown(path)} cannot be run ({type(error).__name__}: {error}): correct "
+            "it, or take it out of EMOSHARE_EXTENSIONS and the profile's `extensions:`"
+        ) from error
+    finally:
+        _RUNNING.clear()
+        if path not in _LOADED:
+            sys.modules.pop(name, None)
 
 
 class Look(NamedTuple):

@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "emoshare_utils"
 FLOORS = [
-    {"files", "names", "device", "progress", "paths", "cluster"},
+    {"files", "device", "progress", "paths", "cluster"},
+    {"names"},
     {"corpora", "models", "runner"},
     {"features"},
     {"results"},

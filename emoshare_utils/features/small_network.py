@@ -1,13 +1,16 @@
 """The small network of `hubert-mini`, `wav2vec2-mini` and `untrained`."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from emoshare_utils.corpora.audio import MIN_SAMPLES, SAMPLE_RATE
 from emoshare_utils.features.speech_layers import receptive_field
+from emoshare_utils.names import settings_of
 
 HOP = 320  # samples: 20 ms
 FILTERS_HZ = 60, 7600  # the lowest and the highest filter that the front end starts with
@@ -56,6 +59,11 @@ class MiniConfig:
         ):
             if value % by:
                 raise ValueError(f"{name} = {value}: expected a multiple of {by}")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | None) -> Self:
+        """The defaults, changed as `given` says; ValueError for an entry that does not fit."""
+        return settings_of(cls, given)
 
     def settings(self, dropout: float = 0.0) -> dict:
         """The arguments of a transformers configuration of these sizes."""

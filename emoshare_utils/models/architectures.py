@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from emoshare_utils.models.layers import Attention, masked_mean
-from emoshare_utils.models.regressor import Regressor, Sizes, register
-from emoshare_utils.names import ARCHITECTURES
+from emoshare_utils.models.regressor import REGRESSORS, Regressor, Sizes
 
 
 class Architecture1(Regressor):
@@ -33,5 +32,5 @@ class Architecture2(Regressor):
         return attended
 
 
-register(1, Architecture1, ARCHITECTURES[1])
-register(2, Architecture2, ARCHITECTURES[2])
+REGRESSORS.build_in(1, Architecture1)
+REGRESSORS.build_in(2, Architecture2)

@@ -51,8 +51,8 @@ class Sizes:
             raise ValueError("cnn is empty: expected the channels of one convolution or more")
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """The defaults, changed as `given` says; UnknownName for an entry that does not exist."""
+    def of(cls, given: Mapping[str, Any] | None) -> Self:
+        """The defaults, changed as `given` says; ValueError for an entry that does not fit."""
         return settings_of(cls, given)
 
     def regressor(self, architecture: int) -> Callable[[int, "Sizes"], "Regressor"]:
@@ -105,14 +105,19 @@ SIZES = Registry("sizes", {"Sizes": Sizes})  # class name -> Sizes and its regis
 
 
 def register(number: int, regressor: type[Regressor], look: Look) -> None:
-    """Add an architecture under its number, and how it appears in tables and figures."""
-    REGRESSORS.register(number, regressor)
+    """Add an architecture under its number, and how it appears in tables and figures.
+
+    Raises:
+        ValueError: the number is one of the package's own architectures or the baseline's, 0.
+    """
     ARCHITECTURES.register(number, look)
+    REGRESSORS.register(number, regressor)
 
 
 def register_sizes(cls: type[Sizes]) -> type[Sizes]:
     """Let `read_sizes` know a subclass of Sizes; a class decorator."""
-    SIZES.register(cls.__name__, cls)
+    own = cls.__module__.startswith("emoshare_utils.")
+    (SIZES.build_in if own else SIZES.register)(cls.__name__, cls)
     return cls
 
 

@@ -1,6 +1,10 @@
 """How an encoder is pretrained."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from emoshare_utils.names import settings_of
 
 LENGTH_MULTIPLE = 16  # frames; crops come in few lengths, since a CPU compiles for each
 STORED = {"mask_probability": "hidden"}  # what checkpoints call a field, where it is not its name
@@ -47,6 +51,11 @@ class Plan:
         for name, (fits, expected) in ranges.items():
             if not fits:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected {expected}")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The defaults, changed as `given` says; ValueError for an entry that does not fit."""
+        return settings_of(cls, given)
 
     def stored(self) -> dict:
         """What a checkpoint says of the plan: all that changes the weights."""

@@ -1,9 +1,11 @@
 """How a network is trained, and what decides its numbers."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -11,8 +13,9 @@ import torch
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device, choose_precision
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.models.regressor import Sizes
-from emoshare_utils.names import settings_of
+from emoshare_utils.files import checksum
+from emoshare_utils.models.regressor import REGRESSORS, Sizes
+from emoshare_utils.names import architecture_name, settings_of
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training.losses import LOSSES
 
@@ -79,11 +82,12 @@ class Training:
         LOSSES[self.loss], METRICS[self.select]  # UnknownName for another
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], device: str = "auto") -> Self:
-        """The defaults, changed as `given` says; UnknownName for an entry that does not exist.
+    def of(cls, given: Mapping[str, Any] | None, device: str = "auto") -> Self:
+        """The defaults, changed as `given` says; ValueError for an entry that does not fit.
 
         The precision "auto" is bfloat16 where `device` multiplies it in hardware.
         """
+        given = given or {}
         if given.get("precision") == "auto":
             precision = choose_precision("auto", choose_device(device))
             given = {**given, "precision": str(precision).removeprefix("torch.")}
@@ -111,6 +115,24 @@ def stored_settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict[st
     return json.loads(json.dumps(settings))  # tuples become lists, as in the file
 
 
+def extensions(architecture: int, sizes: Sizes, training: Training) -> list[str]:
+    """Checksums of the files from outside the package that decide a network's numbers."""
+    used = [LOSSES[training.loss], METRICS[training.select].function, type(sizes)]
+    used += [REGRESSORS[architecture]] if architecture in REGRESSORS else []
+    used = [getattr(x, "func", x) for x in used]  # what a functools.partial calls
+    used = [x if inspect.isroutine(x) or inspect.isclass(x) else type(x) for x in used]
+    outside = [x for x in used if not str(x.__module__).startswith("emoshare_utils.")]
+    return sorted({checksum(_source(x)) for x in outside})
+
+
+def _source(function: Any) -> bytes:
+    """The file that defines a function or class, or its name if there is none to read."""
+    try:
+        return Path(inspect.getsourcefile(function)).read_bytes()
+    except (TypeError, OSError):  # compiled, or defined in a notebook
+        return f"{function.__module__}.{function.__qualname__}".encode()
+
+
 @dataclass(frozen=True)
 class Job:
     """One system to train: one network per emotion of `corpus`."""
@@ -128,11 +150,13 @@ class Job:
 
     @property
     def label(self) -> str:
-        return f"{self.encoder}, Architecture {self.architecture}, seed {self.seed}"
+        return f"{self.encoder}, {architecture_name(self.architecture)}, seed {self.seed}"
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """All settings, as `system.json` keeps them."""
         own = {"store": self.store.folder.name}
         own |= {"architecture": self.architecture, "seed": self.seed}
-        return own | stored_settings(self.corpus, self.sizes, self.training)
+        about = own | stored_settings(self.corpus, self.sizes, self.training)
+        outside = extensions(self.architecture, self.sizes, self.training)
+        return about | ({"extensions": outside} if outside else {})

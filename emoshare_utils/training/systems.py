@@ -18,7 +18,7 @@ from emoshare_utils.training import checkpoints
 from emoshare_utils.training.batches import loader_for
 from emoshare_utils.training.loop import train
 from emoshare_utils.training.predictions import predict, prediction_table, read_finished
-from emoshare_utils.training.settings import Job, Training, stored_settings
+from emoshare_utils.training.settings import Job, Training, extensions, stored_settings
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,18 @@ def collect(
 ) -> pd.DataFrame:
     """The predictions of every finished system of this very clip table and these settings.
 
-    Systems of other settings are left out; only what clips are padded to may differ.
+    Systems of other settings are left out, and those whose loss, metric or architecture comes from
+    a file that has changed since; only what clips are padded to may differ.
 
     Args:
         stores: folder names of the feature stores that count; None: all.
     """
-    settings = stored_settings(corpus, sizes, training)
-    return pd.concat(
-        read_finished(models.glob("*/*/system.json"), settings, stores), ignore_index=True
-    )
+    settings, files = stored_settings(corpus, sizes, training), []
+    for file in models.glob("*/*/system.json"):
+        about = json.loads(file.read_text())
+        if about.get("extensions", []) == extensions(about["architecture"], sizes, training):
+            files.append(file)
+    return pd.concat(read_finished(files, settings, stores), ignore_index=True)
 
 
 def load_network(folder: Path, emotion: str, width: int) -> Regressor:

@@ -8,7 +8,6 @@ from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.encoders import ENCODERS, batch_error, load_encoder, precision_error
 from emoshare_utils.features.extract import extract
 from emoshare_utils.features.store import open_store
-from emoshare_utils.names import load_extensions
 
 # As a user would write it: hop 80 and width 3.
 TOY = """
@@ -39,10 +38,8 @@ def toy(tmp_path, monkeypatch):
     """The file above, named in EMOSHARE_EXTENSIONS."""
     (tmp_path / "toy.py").write_text(TOY)
     monkeypatch.setenv("EMOSHARE_EXTENSIONS", str(tmp_path / "toy.py"))
-    load_extensions.cache_clear()
     yield
     ENCODERS.entries.pop("toy", None)
-    load_extensions.cache_clear()
 
 
 @pytest.mark.parametrize("scheduler", [None, "local:2"])
