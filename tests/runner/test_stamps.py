@@ -182,11 +182,14 @@ def test_a_later_failure_keeps_the_files_of_an_earlier_success(project):
     with toy.running("01_data"):
         toy.file("clips").write_text("1")
     with pytest.raises(KeyboardInterrupt), toy.running("01_data"):
+        toy.file("more").write_text("1")
         raise KeyboardInterrupt
     with toy.running("02_training"):
         toy.file("weights").write_text("1")
-    toy.file("clips").unlink()
-    assert toy.outdated()["02_training"] == "what it starts from changed: 01_data"
+    for name in ("clips", "more"):
+        toy.file(name).write_text("2")
+        assert toy.outdated()["02_training"] == "what it starts from changed: 01_data"
+        toy.file(name).write_text("1")
 
 
 def test_a_failure_that_leaves_nothing_makes_no_later_notebook_run(project):
