@@ -42,6 +42,10 @@ SMALL = {
     "variant_training": {**TRAINING, "epochs": 1},
     "differences": ["output"],
     "dead_seeds": 2,
+    "sources": {"simulated": {"n_clips": 40, "speakers": 6, "seed": 1}},
+    "plan": {"updates": 4, "seconds": 4.0, "checkpoint_every": 2},
+    "first_updates": 2,
+    "clusters": [10, 20],
 }
 
 
