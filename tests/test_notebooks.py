@@ -42,10 +42,6 @@ SMALL = {
     "variant_training": {**TRAINING, "epochs": 1},
     "differences": ["output"],
     "dead_seeds": 2,
-    "sources": {"simulated": {"n_clips": 40, "speakers": 6, "seed": 1}},
-    "plan": {"updates": 4, "seconds": 4.0, "checkpoint_every": 2},
-    "first_updates": 2,
-    "clusters": [10, 20],
 }
 
 
@@ -341,8 +337,8 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
         for number, name in enumerate(names):
             write_clip(tmp_path / "data" / "wav" / name, rng.uniform(0.3, 0.9), 200, number)
 
-    steps = run("compare23", {**SMALL, "root": str(tmp_path)}, studies=True)
-    assert [step.ran for step in steps] == [True] * len(NOTEBOOKS)
+    steps = run("compare23", {**SMALL, "root": str(tmp_path)})
+    assert [step.ran for step in steps] == [True] * 5  # the paper's notebooks
     this = Run("compare23")
     submission = pd.read_csv(this.folder / "submission.csv")
     assert list(submission.columns) == ["filename", *PAPER_EMOTIONS]
