@@ -23,6 +23,7 @@ Name the file in the environment variable EMOSHARE_EXTENSIONS, so that notebooks
 and Dask workers all import it; `encoder = "peak"` then works wherever "fbank" does.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,7 +36,7 @@ class EncoderError(RuntimeError):
     """Raised for an encoder that cannot be loaded, does not read samples, or lacks the layer."""
 
 
-class Encoder:
+class Encoder(ABC):
     """What turns the samples of a clip into frames.
 
     Attributes:
@@ -64,16 +65,16 @@ class Encoder:
         self.name, self.device = name, device
         self.settings = {"encoder": name, **self.settings}
 
+    @abstractmethod
     def n_frames(self, n_samples: int) -> int:
         """L, the number of frames of a clip of `n_samples`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The frames (L_i, W) float32 of each clip, samples (n_i,) float32 at 16 kHz.
 
         A clip's frames do not depend on the other clips. Several threads may call this at once.
         """
-        raise NotImplementedError
 
     def frames(self, samples: np.ndarray) -> np.ndarray:
         """The frames (L, W) of one clip, samples (n,)."""

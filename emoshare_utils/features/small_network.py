@@ -50,7 +50,7 @@ class MiniConfig:
         if not same or receptive_field(zip(self.kernels, self.strides)) != (MIN_SAMPLES, HOP):
             raise ValueError(
                 f"conv = {self.conv}, kernels = {self.kernels}, strides = {self.strides}: expected "
-                f"as many of each, together {MIN_SAMPLES} samples a frame, one every {HOP}"
+                f"as many of each, together {MIN_SAMPLES} samples per frame, one every {HOP}"
             )
         for name, value, by in (
             ("conv[0]", self.conv[0], 4),
@@ -91,7 +91,7 @@ class MiniConfig:
 
 @torch.no_grad()
 def start_as_filters(encoder: nn.Module) -> nn.Module:
-    """Initialise the first convolution as band-pass filters, from which it goes on to learn.
+    """Initialise the first convolution as band-pass filters, which training then changes.
 
     Each filter is a cosine under a Hann window as long as the kernel. Their frequencies lie evenly
     in mel from 60 to 7,600 Hz, each in four phases: half-waves (GELU) of all four add up to about

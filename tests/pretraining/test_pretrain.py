@@ -387,7 +387,7 @@ def test_what_is_refused(audio, labels, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kernels": (400, 3)}, "together 400 samples a frame, one every 320"),
+        ({"kernels": (400, 3)}, "together 400 samples per frame, one every 320"),
         ({"strides": (320,)}, "as many of each"),
         ({"conv": (30, 24)}, r"conv\[0\] = 30: expected a multiple of 4"),
         ({"heads": 3}, "width = 32: expected a multiple of 3"),
