@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from threading import RLock
 from types import NoneType, UnionType
@@ -125,44 +126,51 @@ def settings_of(cls: type[Settings], given: Mapping[str, Any] | None) -> Setting
     for name, field in fields.items():
         if name not in given and field.default is field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{cls.__name__.lower()} needs an entry {name!r}")
-    return cls(
-        **{
-            name: value
-            if value is None and fields[name].default is None
-            else _of_kind(kinds[name], name, value)
-            for name, value in given.items()
-        }
-    )
+    return cls(**{name: of_kind(kinds[name], name, value) for name, value in given.items()})
 
 
 # kind -> the types of its values, and its name in messages
 _KINDS = {
     bool: (bool, "true or false"),
-    int: (int, "a whole number"),
-    float: (int | float, "a number"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
     str: (str, "text"),
 }
 
 
-def _of_kind(kind: Any, name: str, value: Any) -> Any:
-    """The value as a field of this annotation keeps it; an annotation not in _KINDS takes any."""
-    if get_origin(kind) in (Union, UnionType):
-        kind, *others = set(get_args(kind)) - {NoneType}  # int of int | None
-        if others:
-            return value
-    several = get_origin(kind) in (Sequence, list, tuple)
-    kinds = set(get_args(kind)) - {...} if several else {kind}
-    if len(kinds) != 1 or not kinds <= _KINDS.keys():
+def of_kind(kind: Any, name: str, value: Any) -> Any:
+    """The value as the setting `name`, annotated with `kind`, keeps it.
+
+    One value where a list is expected becomes a list of one. An annotation that is none of bool,
+    int, float, str, or a list or tuple of one of these, takes any value.
+
+    Raises:
+        ValueError: the value is of another kind.
+    """
+    parts = set(get_args(kind)) if get_origin(kind) in (Union, UnionType) else {kind}
+    if len(parts - {NoneType}) != 1 or (value is None and NoneType in parts):
         return value
-    (of_one,) = kinds
-    types, expected = _KINDS[of_one]
-    values = value if several and isinstance(value, list | tuple) else [value]
-    if not all(isinstance(x, types) and isinstance(x, bool) == (of_one is bool) for x in values):
-        expected = f"a list, each entry {expected}" if several else expected
-        raise ValueError(f"{name} = {value!r}: expected {expected}")
-    if not several:
+    (kind,) = parts - {NoneType}  # int of int | None
+    container, entries = get_origin(kind) or kind, set(get_args(kind)) - {...}
+    if container not in (Sequence, list, tuple):
+        if not _is(value, kind):
+            raise ValueError(f"{name} = {value!r}: expected {_KINDS[kind][1]}")
         return value
-    return tuple(values) if get_origin(kind) is tuple else values
+    if len(entries) > 1:
+        return value
+    (entry,) = entries or {object}
+    values = value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, Mapping) or not all(_is(each, entry) for each in values):
+        each = f", each entry {_KINDS[entry][1]}" if entry in _KINDS else ""
+        raise ValueError(f"{name} = {value!r}: expected a list{each}")
+    return values if container is Sequence else container(values)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is of this kind; any is where the kind has no checks. A bool is no number."""
+    if kind not in _KINDS:
+        return True
+    return isinstance(value, _KINDS[kind][0]) and isinstance(value, bool) == (kind is bool)
 
 
 _LOADED: set[Path] = set()

@@ -72,7 +72,8 @@ def test_an_unknown_option_is_refused_with_those_there_are(tmp_path, name, optio
         ("simulated", "speakers", 6.5, "a whole number"),
         ("simulated", "n_listeners", True, "a whole number"),
         ("table", "labels", ["clips.csv"], "text"),
-        ("table", "shares", {"Joy": 1}, "a list or null"),
+        ("table", "shares", {"Joy": 1}, "a list, each entry text"),
+        ("table", "shares", [1], "a list, each entry text"),
     ],
 )
 def test_an_option_of_the_wrong_kind_is_refused(tmp_path, name, option, value, expected):
