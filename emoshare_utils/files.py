@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class FolderError(RuntimeError):
@@ -48,6 +52,18 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a record, whole or not at all."""
+    with atomic(path) as file:
+        file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_parquet(path: Path, table: "DataFrame", **options: Any) -> None:
+    """Write a table without its index, whole or not at all; `options` are pandas'."""
+    with atomic(path) as file:
+        table.to_parquet(file, index=False, **options)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.files import atomic
+from emoshare_utils.files import write_json, write_parquet
 
 COLUMNS = ("clip_id", "path", "split", "speaker", "language", "n_raters", "duration_s")
 OPTIONAL = {"speaker": "string", "language": "string", "n_raters": "Int64", "duration_s": float}
@@ -57,10 +57,8 @@ class Corpus:
             "emotions": list(self.emotions),
             "listeners": self.listeners,
         }
-        with atomic(folder / "clips.parquet") as file:
-            self.clips.to_parquet(file, index=False)
-        with atomic(folder / "corpus.json") as file:
-            file.write(json.dumps(about, indent=2).encode() + b"\n")
+        write_parquet(folder / "clips.parquet", self.clips)
+        write_json(folder / "corpus.json", about)
 
     @classmethod
     def load(cls, folder: Path) -> "Corpus":

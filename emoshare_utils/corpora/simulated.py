@@ -14,7 +14,7 @@ from emoshare_utils.corpora.simulation.espeak import SAMPLE_RATE_HZ, Espeak
 from emoshare_utils.corpora.simulation.listeners import rate
 from emoshare_utils.corpora.simulation.model import APPRAISALS, Model
 from emoshare_utils.corpora.simulation.voices import perform, plan, samples_in, write_wav
-from emoshare_utils.files import atomic, locked, remove_leftovers
+from emoshare_utils.files import locked, remove_leftovers, write_json
 from emoshare_utils.progress import track
 
 NAME = "simulated"
@@ -93,8 +93,7 @@ def _speak_missing(clips: pd.DataFrame, root: Path, seed: int, model: Model, key
         if _read_key(manifest) != key:
             for stale in folder.glob("sim_*.wav"):
                 stale.unlink()
-            with atomic(manifest) as file:
-                file.write(json.dumps({"key": key}).encode() + b"\n")
+            write_json(manifest, {"key": key})
         samples = [samples_in(file) for file in files]
         missing = clips[[count is None for count in samples]]
         for clip in track(list(missing.itertuples()), "speaking the simulated corpus"):

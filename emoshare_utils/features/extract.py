@@ -1,6 +1,5 @@
 """Clip table x encoder -> feature store; an interrupted run resumes where it was."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +11,7 @@ from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.fill import fill
 from emoshare_utils.features.remote import fill_over_cluster
 from emoshare_utils.features.store import FeatureStore, Shard, StoreError, stored
-from emoshare_utils.files import atomic, locked, remove_leftovers, size
+from emoshare_utils.files import locked, remove_leftovers, size, write_json
 from emoshare_utils.progress import track
 
 
@@ -92,5 +91,4 @@ def _remember(features: Path, encoder: str, store: FeatureStore) -> None:
     with locked(features, wait=True):  # other encoders' runs write it too
         remove_leftovers(features)
         stores = stored(features) | {encoder: store.folder.name}
-        with atomic(features / "stores.json") as file:
-            file.write((json.dumps(stores, indent=2, sort_keys=True) + "\n").encode())
+        write_json(features / "stores.json", dict(sorted(stores.items())))

@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from emoshare_utils.files import atomic
+from emoshare_utils.files import write_json
 from emoshare_utils.names import split_layer
 from emoshare_utils.paths import Run, home, resolve, shown
 
@@ -149,8 +149,7 @@ class Stamps:
 
     def _write(self, name: str, stamp: dict) -> None:
         self.stamps[name] = stamp
-        with atomic(self.run.notebooks / f".{name}.json") as file:
-            file.write(json.dumps(stamp, indent=1).encode())
+        write_json(self.run.notebooks / f".{name}.json", stamp)
 
 
 def _read(file: Path) -> dict[str, Any]:

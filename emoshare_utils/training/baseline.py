@@ -22,7 +22,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.files import atomic, locked, slug
+from emoshare_utils.files import locked, slug, write_json, write_parquet
 from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.progress import track
 from emoshare_utils.training.predictions import (
@@ -103,10 +103,8 @@ def fit_baseline(
             finished.unlink(missing_ok=True)
             predictions, grid = _fit(corpus, store, shuffle_shares, workers)
             for name, table in {"predictions": predictions, "grid": grid}.items():
-                with atomic(folder / f"{name}.parquet") as file:
-                    table.to_parquet(file, index=False)
-            with atomic(finished) as file:
-                file.write((json.dumps(about, indent=2) + "\n").encode())
+                write_parquet(folder / f"{name}.parquet", table)
+            write_json(finished, about)
     tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "grid"))
     return Baseline(*tables, folder)
 

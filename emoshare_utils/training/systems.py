@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.files import atomic, locked, slug
+from emoshare_utils.files import atomic, locked, slug, write_json, write_parquet
 from emoshare_utils.models.regressor import Regressor, Sizes, build, read_sizes
 from emoshare_utils.training import checkpoints
 from emoshare_utils.training.batches import loader_for
@@ -98,12 +98,9 @@ def _make(job: Job, folder: Path, device: torch.device) -> None:
     for emotion, network in networks.items():
         with atomic(folder / f"{slug(emotion)}.safetensors") as file:
             file.write(save(network.state_dict(), metadata={"about": json.dumps(job.about)}))
-    with atomic(folder / "predictions.parquet") as file:
-        predictions.to_parquet(file, index=False)
-    with atomic(folder / "history.parquet") as file:
-        history.assign(**system).to_parquet(file, index=False)
-    with atomic(folder / "system.json") as file:
-        file.write((json.dumps(job.about, indent=2) + "\n").encode())
+    write_parquet(folder / "predictions.parquet", predictions)
+    write_parquet(folder / "history.parquet", history.assign(**system))
+    write_json(folder / "system.json", job.about)
 
 
 def system_folder(

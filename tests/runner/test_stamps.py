@@ -206,7 +206,7 @@ def test_a_full_disk_does_not_hide_why_a_notebook_stopped(project, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(RuntimeError, match="a cell failed"), Toy().running("01_data"):
-        monkeypatch.setattr(stamps, "atomic", full)
+        monkeypatch.setattr(stamps, "write_json", full)
         raise RuntimeError("a cell failed")
 
 
