@@ -273,8 +273,3 @@ def ordered(encoders: Iterable[str]) -> list[str]:
         return rank.get(model, others), model, layer is not None, isinstance(layer, str), layer
 
     return sorted(set(encoders), key=place)
-
-
-def architecture_name(architecture: int) -> str:
-    """As "Architecture 1"; the challenge's baseline, 0, is "SVR"."""
-    return ARCHITECTURES[architecture].name

@@ -89,6 +89,11 @@ class Regressor(nn.Module, ABC):
         Only the first `lengths` states of a clip are its own: no other may be used.
         """
 
+    @property
+    def n_parameters(self) -> int:
+        """How many weights training changes."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features (N, L, W), lengths (N,) -> predicted shares (N,)."""
         return self.regress(self.standardise(features, lengths), lengths)

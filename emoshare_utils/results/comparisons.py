@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.names import ARCHITECTURES, label, ordered, system
-from emoshare_utils.results.metrics import spearman
+from emoshare_utils.results.metrics import rhos
 from emoshare_utils.results.shared_clips import BOUNDS, SharedClips, group_by_clips
 
 _COLUMNS = ["contrast", "split", "n", "n_speakers", "seeds", "difference", *BOUNDS, "sign"]
@@ -62,7 +62,7 @@ def compare(
             "predict; run notebooks/03_training.ipynb again for the systems that differ"
         )
     (group,) = groups
-    scored = [np.mean(list(map(spearman, group.shares.T, one.T))) for one in group.predictions]
+    scored = [rhos(group.shares, one).mean() for one in group.predictions]
     samples = [sample.mean(axis=2) for sample in group.resampled(resamples)]
     about = {"split": split, "n": len(group.shares), "n_speakers": group.n_speakers}
     table = [

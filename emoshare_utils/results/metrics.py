@@ -39,6 +39,11 @@ def spearman(shares: np.ndarray, predictions: np.ndarray) -> float:
     return float(stats.spearmanr(shares, predictions).statistic)
 
 
+def rhos(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Spearman's rho of each emotion across clips, (n, E) and (n, E) -> (E,)."""
+    return np.array([spearman(*pair) for pair in zip(shares.T, predictions.T)])
+
+
 def mae(shares: np.ndarray, predictions: np.ndarray) -> float:
     """Compute the mean absolute error."""
     return float(np.abs(shares - predictions).mean())

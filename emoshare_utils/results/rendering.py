@@ -14,7 +14,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from emoshare_utils.files import atomic, checksum
-from emoshare_utils.names import architecture_name, label
+from emoshare_utils.names import ARCHITECTURES, label
 from emoshare_utils.results.metrics import METRICS
 
 _HEADERS = {
@@ -160,7 +160,7 @@ def _text(value: object, column: str, is_float: bool) -> str:
     if column == "encoder":
         return label(str(value))
     if column == "architecture":
-        return architecture_name(value)
+        return ARCHITECTURES[value].name
     if is_float:
         return f"{value:+.1f}" if column.endswith("percent") else f"{value:.3f}"
     return str(value)

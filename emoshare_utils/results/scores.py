@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.results.metrics import METRICS
-from emoshare_utils.results.shared_clips import BOUNDS, SYSTEM, SharedClips, group_by_clips
+from emoshare_utils.results.shared_clips import (
+    SYSTEM,
+    SharedClips,
+    bound_columns,
+    group_by_clips,
+)
 
 Samples = dict[str, list[np.ndarray]]  # metric -> its values over clips and over speakers
 
@@ -75,18 +80,13 @@ def _emotions(group: SharedClips, number: int, samples: Samples) -> list[dict[st
 
 
 def _bounds(group: SharedClips, metric: str, values: Sequence[np.ndarray]) -> dict[str, float]:
-    return dict(zip(_bound_columns(metric), group.intervals(values).values()))
-
-
-def _bound_columns(metric: str) -> list[str]:
-    """Name the columns of a metric's intervals; those of rho carry no prefix."""
-    return [bound if metric == "rho" else f"{metric}_{bound}" for bound in BOUNDS]
+    return dict(zip(bound_columns(metric), group.intervals(values).values()))
 
 
 def _columns(prefix: str = "") -> list[str]:
     columns = []
     for name, metric in METRICS.items():
-        columns += [prefix + name, *(_bound_columns(name) if metric.interval else ())]
+        columns += [prefix + name, *(bound_columns(name) if metric.interval else ())]
     return columns
 
 

@@ -14,6 +14,11 @@ SYSTEM = ["encoder", "architecture", "seed", "split"]  # the columns that name a
 BOUNDS = ("ci_low", "ci_high", "ci_speakers_low", "ci_speakers_high")
 
 
+def bound_columns(metric: str) -> list[str]:
+    """Name the columns of a metric's intervals, as BOUNDS; those of rho carry no prefix."""
+    return [bound if metric == "rho" else f"{metric}_{bound}" for bound in BOUNDS]
+
+
 class SharedClips(NamedTuple):
     """Clips with a share for every emotion, and all the systems that predict exactly these."""
 

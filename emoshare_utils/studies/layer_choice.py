@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.results.metrics import spearman
+from emoshare_utils.results.metrics import rhos
 from emoshare_utils.studies.probes import group_folds, ridge_regression, speaker_groups
 
 
@@ -36,6 +36,6 @@ def probe_layers(features: np.ndarray, shares: np.ndarray, speakers: Sequence[st
         for fitted, scored in folds:
             found = ridge_regression().fit(frames[fitted], shares[fitted]).predict(frames[scored])
             predicted[scored] = found.reshape(len(scored), -1)  # one emotion: a flat array
-        return float(np.mean([spearman(*pair) for pair in zip(shares.T, predicted.T)]))
+        return float(rhos(shares, predicted).mean())
 
     return np.array([mean_rho(features[:, layer]) for layer in range(features.shape[1])])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from emoshare_utils.names import architecture_name, label, ordered
+from emoshare_utils.names import ARCHITECTURES, label, ordered
 from emoshare_utils.results.bootstrap import CONFIDENCE
 from emoshare_utils.results.paper import paper_table1, paper_table2
 
@@ -83,7 +83,7 @@ def gaps() -> pd.DataFrame:
     rows = []
     for encoder, other in [*pairs, ("hubert-large", baseline)]:
         gap = systems[encoder, 2] - systems[other]
-        against = label("baseline") if other == baseline else architecture_name(other[1])
+        against = label("baseline") if other == baseline else ARCHITECTURES[other[1]].name
         about = {"encoder": encoder, "against": against, "gap": gap}
         rows.append(about | {"change_percent": 100 * gap / systems[other]})
     return pd.DataFrame(rows)

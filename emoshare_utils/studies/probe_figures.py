@@ -57,8 +57,7 @@ def probes(table: pd.DataFrame) -> Figure:
         axes.plot(targets["chance"], range(len(targets)), "|", ms=14, color="black")
         keys["chance"] = Line2D([], [], marker="|", ms=7, ls="none", color="black")
         measures = targets["measure"].replace("rho", "ρ")
-        axes.set_yticks(range(len(targets)), targets["target"] + " (" + measures + ")")
+        style.name_rows(axes, targets["target"] + " (" + measures + ")")
         axes.set(xlabel="score of a linear probe on the mean frame, devel", xlim=(None, 1.02))
-        axes.set_ylim(len(targets) - 0.5, -0.5)
         style.legend(figure, keys)
     return figure

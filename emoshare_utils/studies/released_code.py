@@ -21,7 +21,7 @@ from emoshare_utils.models.layers import CNN, FFNN, Attention
 from emoshare_utils.models.padding import mask
 from emoshare_utils.models.regressor import Regressor, Sizes, build, register_sizes
 from emoshare_utils.results.bootstrap import bootstrap, interval
-from emoshare_utils.results.metrics import spearman
+from emoshare_utils.results.metrics import rhos
 
 FIXED_LENGTH = ("convolve_padding", "frame_norm", "weight_norm")  # these need max_frames
 
@@ -273,12 +273,12 @@ def compare_variants(
         by_variant = of_architecture.groupby("variant", sort=False)
         scores = {name: _score(table, resamples) for name, table in by_variant}
         paper = scores["paper"]
-        for name, (rhos, samples, n) in scores.items():
+        for name, (found, samples, n) in scores.items():
             low, high = interval(samples - paper[1])
-            mean = np.nan_to_num(rhos).mean()
+            mean = np.nan_to_num(found).mean()
             rows.append(
-                {"architecture": architecture, "variant": name, "n": n, "seeds": len(rhos)}
-                | {"networks": rhos.size, "constant": int(np.isnan(rhos).sum())}
+                {"architecture": architecture, "variant": name, "n": n, "seeds": len(found)}
+                | {"networks": found.size, "constant": int(np.isnan(found).sum())}
                 | {"mean_rho": mean, "difference": mean - np.nan_to_num(paper[0]).mean()}
                 | {"ci_low": low, "ci_high": high}
             )
@@ -287,12 +287,12 @@ def compare_variants(
 
 def _score(predictions: pd.DataFrame, resamples: int) -> tuple[np.ndarray, np.ndarray, int]:
     """rho of each seed and emotion, (seeds, E), the resampled mean, (resamples,), and n clips."""
-    rhos, samples = [], []
+    found, samples = [], []
     for _, of_seed in predictions.groupby("seed"):
         wide = of_seed.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
         shares, predicted = (wide[x].to_numpy(float) for x in ("share", "prediction"))
         predicted = np.nan_to_num(predicted)  # diverged
-        rhos.append([spearman(*pair) for pair in zip(shares.T, predicted.T)])
+        found.append(rhos(shares, predicted))
         sample = bootstrap(shares, predicted[None], resamples)[:, 0]
         samples.append(np.nan_to_num(sample).mean(axis=1))
-    return np.array(rhos), np.mean(samples, axis=0), len(wide)
+    return np.array(found), np.mean(samples, axis=0), len(wide)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.names import ARCHITECTURES, architecture_name
+from emoshare_utils.names import ARCHITECTURES
 from emoshare_utils.results.figures import style
 
 
@@ -45,7 +45,7 @@ def variant_differences(
         axes.tick_params(axis="y", pad=6)  # an arrow stands on the edge
         papers = table[table["variant"] == "paper"]
         texts = [
-            f"{style.number(row.mean_rho)} ({architecture_name(row.architecture)})"
+            f"{style.number(row.mean_rho)} ({ARCHITECTURES[row.architecture].name})"
             for row in papers.itertuples()
         ]
         lines = [
@@ -84,7 +84,7 @@ def dead_starts(zeros: pd.DataFrame) -> Figure:
             seeds = np.arange(1, len(column) + 1)
             axes.plot(seeds + offset, 100 * np.sort(column), **look)
             dead = f"{(column == 1).sum()} of {len(column)} dead"
-            keys[f"{architecture_name(architecture)}: {dead}"] = Line2D([], [], **look)
+            keys[f"{ARCHITECTURES[architecture].name}: {dead}"] = Line2D([], [], **look)
         axes.set(xlabel="seed, sorted", ylabel="outputs that\nstart at 0 (%)", ylim=(-5, 105))
         style.legend(figure, keys)
     return figure

@@ -104,8 +104,7 @@ class Loader:
 
 def is_large(network: Regressor, device: torch.device) -> bool:
     """Whether a CPU computes so long that small micro-batches and returning memory pay off."""
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return device.type == "cpu" and parameters > LARGE_NETWORK
+    return device.type == "cpu" and network.n_parameters > LARGE_NETWORK
 
 
 def loader_for(

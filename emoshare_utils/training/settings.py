@@ -15,7 +15,7 @@ from emoshare_utils.device import choose_device, choose_precision
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import checksum
 from emoshare_utils.models.regressor import REGRESSORS, Sizes
-from emoshare_utils.names import architecture_name, settings_of
+from emoshare_utils.names import ARCHITECTURES, settings_of
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training.losses import LOSSES
 
@@ -150,7 +150,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        return f"{self.encoder}, {architecture_name(self.architecture)}, seed {self.seed}"
+        return f"{self.encoder}, {ARCHITECTURES[self.architecture].name}, seed {self.seed}"
 
     @cached_property
     def about(self) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from emoshare_utils.names import ARCHITECTURES, label, ordered
 from emoshare_utils.results.figures import style
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.results.paper import paper_table1
+from emoshare_utils.results.shared_clips import bound_columns
 
 INTERVAL = {"fmt": "none", "ecolor": "black", "elinewidth": 0.7, "capsize": 1.5, "capthick": 0.7}
 SEED = {"ms": 2, "mew": 0.4, "mfc": "white", "mec": "black"}
 PAPER = {"ms": 3.2, "mew": 0.7, "mfc": "white", "mec": "black", "ls": "none", "marker": "D"}
-SYSTEM = ["encoder", "architecture"]
+PAIR = ["encoder", "architecture"]
 
 
 def bars(
@@ -48,10 +49,9 @@ def bars(
     if rows.empty:
         found = ", ".join(sorted(summary["split"].unique())) or "none"
         raise ValueError(f"no system in the split {split!r}: splits with results are {found}")
-    prefix = "" if metric == "rho" else f"{metric}_"
-    measured = [f"mean_{metric}", f"{prefix}ci_low", f"{prefix}ci_high"]
-    rows = rows.reindex(columns=[*SYSTEM, "seed", "n", *measured])
-    rows.columns = [*SYSTEM, "seed", "n", "mean", "low", "high"]
+    measured = [f"mean_{metric}", *bound_columns(metric)[:2]]
+    rows = rows.reindex(columns=[*PAIR, "seed", "n", *measured])
+    rows.columns = [*PAIR, "seed", "n", "mean", "low", "high"]
     encoders, architectures = ordered(rows["encoder"]), sorted(rows["architecture"].unique())
     most, name = max(len(architectures), 2), METRICS[metric].label
     with style.drawing(style.COLUMN_IN, 1.1 + 0.18 * most * len(encoders)) as figure:
@@ -74,7 +74,7 @@ def _systems(
     axes: Axes, rows: pd.DataFrame, most: int, paper: pd.DataFrame | None, name: str
 ) -> None:
     """The bars of each encoder about its row, with the paper's means where they are given."""
-    printed = {} if paper is None else paper.groupby(SYSTEM)["rho"].mean()
+    printed = {} if paper is None else paper.groupby(PAIR)["rho"].mean()
     for row, encoder in enumerate(ordered(rows["encoder"])):
         systems = rows[rows["encoder"] == encoder].groupby("architecture")
         offsets = style.side_by_side(systems.ngroups, 0.8 / most)
@@ -114,7 +114,7 @@ def _caption(rows: pd.DataFrame, name: str, split: str) -> str:
         said.append("lines: 95 % bootstrap interval over clips")
     if rows["mean"].isna().any():
         said.append(f"no {name}: not every emotion has one (constant predictions)")
-    seeds = rows.groupby(SYSTEM)["seed"].nunique().max()
+    seeds = rows.groupby(PAIR)["seed"].nunique().max()
     if seeds > 1:
         said.append(f"dots: {seeds} seeds; bars and lines: their means")
     return "\n".join(textwrap.fill(line, 56) for line in said)
