@@ -50,9 +50,6 @@ class Peaks(Encoder):
 class Largest(regressor.Regressor):
     """The largest of each LSTM unit over a clip's own frames, in place of Eq. 1's mean."""
 
-    def ffnn_sizes(self, sizes):
-        return sizes.ffnn_1
-
     def pool(self, states, final, lengths):
         real = mask(lengths, states.shape[1])[..., None]
         return states.masked_fill(~real, -np.inf).amax(dim=1)

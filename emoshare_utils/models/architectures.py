@@ -11,9 +11,6 @@ from emoshare_utils.models.regressor import REGRESSORS, Regressor, Sizes
 class Architecture1(Regressor):
     """CNN + LSTM + masked mean + FFNN."""
 
-    def ffnn_sizes(self, sizes: Sizes) -> Sequence[int]:
-        return sizes.ffnn_1
-
     def pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
         return masked_mean(states, lengths)  # Eq. 1: (N, W_l)
 

@@ -63,7 +63,7 @@ class Sizes:
 class Regressor(nn.Module, ABC):
     """One network, which predicts the share of one emotion.
 
-    A subclass implements `ffnn_sizes` and `pool`, and `add_layers` where `pool` needs weights.
+    A subclass implements `pool`, and `add_layers` where that needs weights.
     """
 
     def __init__(self, width: int, sizes: Sizes = Sizes()) -> None:
@@ -78,9 +78,9 @@ class Regressor(nn.Module, ABC):
     def add_layers(self, sizes: Sizes) -> None:  # noqa: B027
         """Build the architecture's own layers, if it has any."""
 
-    @abstractmethod
     def ffnn_sizes(self, sizes: Sizes) -> Sequence[int]:
-        """The hidden sizes of the FFNN."""
+        """The hidden sizes of the FFNN; those of Architecture 1 unless a subclass says others."""
+        return sizes.ffnn_1
 
     @abstractmethod
     def pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
