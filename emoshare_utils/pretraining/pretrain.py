@@ -32,7 +32,14 @@ from emoshare_utils.progress import track
 OBJECTIVES = {"hubert": Hubert, "wav2vec2": Wav2Vec2}
 IN_USE = {"hubert": "clusters", "wav2vec2": "codebook entries"}  # what the perplexity counts
 COLLAPSE_BELOW = {"hubert": 3, "wav2vec2": 20}  # a perplexity that is a sign of collapse
-FILES = "checkpoint.pt config.json history.csv model.safetensors preprocessor_config.json README.md"
+FILES = (
+    "checkpoint.pt",
+    "config.json",
+    "history.csv",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "README.md",
+)
 Measures = tuple[float, float, float, float]  # of an update: loss, accuracy, perplexity, gradient
 
 
@@ -217,7 +224,7 @@ def _set_aside(folder: Path) -> Path:
     """Move an encoder of other settings, perhaps a night's work, into a folder of its own."""
     aside = folder / f"earlier-{1 + sum(1 for _ in folder.glob('earlier-*'))}"
     aside.mkdir()
-    for file in [file for file in folder.iterdir() if file.name in FILES.split()]:
+    for file in [file for file in folder.iterdir() if file.name in FILES]:
         file.replace(aside / file.name)
     return aside
 
