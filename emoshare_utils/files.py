@@ -18,9 +18,21 @@ import numpy as np
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+SEAL = "checksum"  # the entry of a record, or of a file's metadata, that tells of damage
+UNSEALED = b"sealed-crc32:00000000"  # its value before the checksum is known
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula starts with
+
 
 class FolderError(RuntimeError):
     """A folder that cannot be written, or that another process is writing; it says what to do."""
+
+
+class DamagedError(FolderError):
+    """A file that does not hold what was written into it; the message names it and the cause."""
+
+    def __init__(self, file: Path, cause: object, advice: str = "delete it and run the same again"):
+        cause = " ".join(str(cause).split())[:200]
+        super().__init__(f"{file} is damaged ({cause}): {advice}")
 
 
 def slug(name: str) -> str:
@@ -54,16 +66,64 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a record, whole or not at all."""
-    with atomic(path) as file:
-        file.write((json.dumps(value, indent=2) + "\n").encode())
+def sealed(content: bytes) -> bytes:
+    """The content of a file, its last `UNSEALED` replaced by the checksum of the content."""
+    start = content.rindex(UNSEALED)
+    seal = UNSEALED[:-8] + checksum(content).encode()
+    return content[:start] + seal + content[start + len(seal) :]
 
 
-def write_parquet(path: Path, table: "DataFrame", **options: Any) -> None:
-    """Write a table without its index, whole or not at all; `options` are pandas'."""
+def read_sealed(path: Path) -> bytes:
+    """Read what `sealed` made, as it was before; a file of an earlier version has no seal.
+
+    Raises:
+        DamagedError: it is not what was written.
+        FileNotFoundError: it is not there.
+    """
+    content = path.read_bytes()
+    start = content.rfind(UNSEALED[:-8])
+    if start < 0:
+        return content
+    before = content[:start] + UNSEALED + content[start + len(UNSEALED) :]
+    if sealed(before) != content:
+        raise DamagedError(path, "its content has changed")
+    return before
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record with its checksum, whole or not at all."""
+    text = json.dumps(record | {SEAL: UNSEALED.decode()}, indent=2)
     with atomic(path) as file:
-        table.to_parquet(file, index=False, **options)
+        file.write(sealed(f"{text}\n".encode()))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote; raises as `read_sealed`."""
+    content = read_sealed(path)
+    try:
+        record = json.loads(content)
+        record.pop(SEAL, None)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise DamagedError(path, error) from error
+    return record
+
+
+def write_csv(path: Path, table: "DataFrame") -> None:
+    """Write a table without its index, whole or not at all.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    text = table.rename(columns=_as_text)
+    for place, dtype in enumerate(text.dtypes):
+        if not hasattr(dtype, "kind") or dtype.kind in "OSU":
+            text.isetitem(place, text.iloc[:, place].map(_as_text))
+    with atomic(path) as file:
+        file.write(text.to_csv(index=False, lineterminator="\n").encode())
+
+
+def _as_text(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def remove_leftovers(folder: Path) -> None:
