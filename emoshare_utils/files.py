@@ -30,7 +30,9 @@ class FolderError(RuntimeError):
 class DamagedError(FolderError):
     """A file that does not hold what was written into it; the message names it and the cause."""
 
-    def __init__(self, file: Path, cause: object, advice: str = "delete it and run the same again"):
+    def __init__(
+        self, file: Path, cause: object, advice: str = "run the notebook that made it again"
+    ):
         cause = " ".join(str(cause).split())[:200]
         super().__init__(f"{file} is damaged ({cause}): {advice}")
 
@@ -54,16 +56,17 @@ def checksum(*parts: bytes | memoryview | np.ndarray) -> str:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under `path` whole, or not at all."""
+    """A file to write that appears under `path` whole, or not at all; FolderError as `writing`."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path.parent):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def sealed(content: bytes) -> bytes:
@@ -102,9 +105,11 @@ def read_json(path: Path) -> dict[str, Any]:
     content = read_sealed(path)
     try:
         record = json.loads(content)
-        record.pop(SEAL, None)
-    except (ValueError, AttributeError, RecursionError) as error:
+        if not isinstance(record, dict):
+            raise ValueError("it holds no record")
+    except (ValueError, RecursionError) as error:
         raise DamagedError(path, error) from error
+    record.pop(SEAL, None)
     return record
 
 

@@ -1,7 +1,7 @@
-"""Tables and weights that a run keeps, each with its checksum inside.
+"""Tables that a run keeps, each with its checksum inside.
 
-Any reader of parquet or safetensors reads these files; ours compares them with the checksum in
-their metadata, so that a bit that flipped on disk is noticed.
+Any reader of parquet reads these files; ours compares them with the checksum in their metadata, so
+that a bit that flipped on disk is noticed.
 """
 
 import io
@@ -10,8 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.torch
-from torch import Tensor
 
 from emoshare_utils.files import SEAL, UNSEALED, DamagedError, atomic, read_sealed, sealed
 
@@ -34,22 +32,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """
     content = read_sealed(path)
     try:
-        return pd.read_parquet(io.BytesIO(content))
+        return pd.read_parquet(io.BytesIO(content), page_checksum_verification=True)
     except Exception as error:  # whatever damage makes pyarrow raise
-        raise DamagedError(path, error) from error
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors, whole or not at all."""
-    content = safetensors.torch.save(tensors, {SEAL: UNSEALED.decode()})
-    with atomic(path) as file:
-        file.write(sealed(content))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `write_tensors` wrote; raises as `read_parquet`."""
-    content = read_sealed(path)
-    try:
-        return safetensors.torch.load(content)
-    except Exception as error:  # whatever damage makes safetensors raise
         raise DamagedError(path, error) from error

@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "emoshare_utils"
 FLOORS = [
     {"files", "device", "progress", "paths", "cluster"},
+    {"storage"},
     {"names"},
     {"corpora", "models", "runner"},
     {"features"},

@@ -14,13 +14,21 @@ from emoshare_utils.corpora.simulation.espeak import SAMPLE_RATE_HZ, Espeak
 from emoshare_utils.corpora.simulation.listeners import rate
 from emoshare_utils.corpora.simulation.model import APPRAISALS, Model
 from emoshare_utils.corpora.simulation.voices import perform, plan, samples_in, write_wav
-from emoshare_utils.files import locked, remove_leftovers, write_json
+from emoshare_utils.files import (
+    DamagedError,
+    checksum,
+    locked,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
 from emoshare_utils.progress import track
 
 NAME = "simulated"
 LAYOUT = "wav/ and manifest.json, both written by the simulation"
 AUDIO = "wav"
 MANIFEST = "manifest.json"
+KEY = "key"
 MAKES_ITSELF = True
 
 
@@ -79,28 +87,41 @@ def read(
 
 
 def _speak_missing(clips: pd.DataFrame, root: Path, seed: int, model: Model, key: str) -> list[int]:
-    """Make the WAV files that are not there yet; return the number of samples of every clip.
+    """Make the WAV files that are not there as they were; return every clip's number of samples.
 
-    The manifest holds the key of the audio: that of another key is deleted.
+    The manifest holds the key of the audio, whose files are deleted where it is another one, and
+    the checksum of each file once all are there.
     """
-    folder, manifest = root / AUDIO, root / MANIFEST
-    files = [root / path for path in clips["path"]]
-    if _read_key(manifest) == key and None not in (samples := [samples_in(file) for file in files]):
+    folder, manifest, paths = root / AUDIO, root / MANIFEST, list(clips["path"])
+    written = _read_manifest(manifest, key)
+    samples = [_samples_in(root / path, written) for path in paths]
+    if None not in samples and written.keys() >= set(paths):
         return samples
     folder.mkdir(parents=True, exist_ok=True)
     with locked(root, wait=True), Espeak() as espeak:
         remove_leftovers(folder)
-        if _read_key(manifest) != key:
+        written = _read_manifest(manifest, key)
+        if KEY not in written:
             for stale in folder.glob("sim_*.wav"):
                 stale.unlink()
-            write_json(manifest, {"key": key})
-        samples = [samples_in(file) for file in files]
+            write_json(manifest, {KEY: key})
+        samples = [_samples_in(root / path, written) for path in paths]
         missing = clips[[count is None for count in samples]]
         for clip in track(list(missing.itertuples()), "speaking the simulated corpus"):
             speech = perform(clip, seed, espeak, model)
             write_wav(root / clip.path, speech)
             samples[clip.Index] = len(speech)
+        content = {path: checksum((root / path).read_bytes()) for path in paths}
+        write_json(manifest, {KEY: key} | content)
     return samples
+
+
+def _samples_in(file: Path, written: dict[str, str]) -> int | None:
+    """The number of samples in a clip's file; None where it is not there as it was written."""
+    expected = written.get(f"{AUDIO}/{file.name}")
+    if expected and not (file.is_file() and checksum(file.read_bytes()) == expected):
+        return None
+    return samples_in(file)
 
 
 def _key(arguments: dict) -> str:
@@ -112,8 +133,10 @@ def _key(arguments: dict) -> str:
     return digest.hexdigest()
 
 
-def _read_key(file: Path) -> str | None:
+def _read_manifest(file: Path, key: str) -> dict[str, str]:
+    """The key and the checksum of each file; empty where the audio is none, or of another key."""
     try:
-        return json.loads(file.read_text())["key"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        return None
+        manifest = read_json(file)
+    except (FileNotFoundError, DamagedError):
+        return {}
+    return manifest if manifest.get(KEY) == key else {}

@@ -25,15 +25,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.files import FolderError, atomic, checksum, slug, write_parquet, writing
+from emoshare_utils.files import (
+    DamagedError,
+    FolderError,
+    atomic,
+    checksum,
+    read_json,
+    slug,
+    writing,
+)
 from emoshare_utils.progress import track
+from emoshare_utils.storage import read_parquet, write_parquet
 
 SHARD_CLIPS = 500
 EXPONENT = 0x7C00  # all of its bits are set in infinity and NaN
 READERS = 8  # threads that compare shards with their checksums
 INDEX_COLUMNS = ["clip_id", "audio_checksum", "shard", "offset", "length", "checksum"]
 PLAN_COLUMNS = ["clip_id", "audio_checksum", "shard"]
-PAPER_FRAMES = {160: 797, 320: 398}  # by hop: the longest clip of the paper's corpus (section 2.1)
+PAPER_SAMPLES = 127_520  # the longest clip of the paper's corpus has just fewer (section 2.1)
 
 
 class StoreError(FolderError):
@@ -57,34 +66,41 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Open the store in `folder`; StoreError if there is none, or its settings are damaged."""
         self.folder = folder
         if not (folder / "settings.json").is_file():
             raise StoreError(f"{folder} is no feature store: it has no settings.json")
-        self.settings: dict = json.loads((folder / "settings.json").read_text())
+        content = (folder / "settings.json").read_bytes()
+        if not folder.name.endswith(_digest(content)):
+            raise StoreError(
+                f"{folder / 'settings.json'} is damaged: run notebooks/02_embedding_extraction"
+                ".ipynb again, which writes it again"
+            )
+        self.settings: dict = json.loads(content)
         self.width: int = self.settings["width"]
 
     @classmethod
     def create(cls, features: Path, encoder: str, width: int, settings: dict) -> "FeatureStore":
         """Open the store of these settings in the folder `features`; made if it is not there."""
         folder = cls.place(features, encoder, width, settings)
-        if not (folder / "settings.json").is_file():
-            with writing(folder), atomic(folder / "settings.json") as file:
-                file.write(_content(width, settings))
+        file, content = folder / "settings.json", _content(width, settings)
+        if not (file.is_file() and file.read_bytes() == content):  # lost, or damaged
+            with atomic(file) as stream:
+                stream.write(content)
         return cls(folder)
 
     @staticmethod
     def place(features: Path, encoder: str, width: int, settings: dict) -> Path:
         """The folder of the store of these settings, made if it is not there."""
-        digest = hashlib.sha256(_content(width, settings)).hexdigest()[:10]
-        folder = features / f"{slug(encoder)}-{digest}"
+        folder = features / f"{slug(encoder)}-{_digest(_content(width, settings))}"
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @property
     def paper_frames(self) -> int:
-        """The paper's fixed length: 797 frames for acoustic features, 398 for encoders."""
-        return PAPER_FRAMES.get(self.settings.get("hop"), PAPER_FRAMES[320])
+        """The paper's fixed length, 7.97 s: 797 acoustic frames, 398 of most encoders."""
+        return int(PAPER_SAMPLES // self.settings.get("hop", 320))
 
     # What is here
 
@@ -178,16 +194,14 @@ class FeatureStore:
             shard=[f"shard-{first + number:05d}" for number in dealt]
         )
         plan = pd.concat([finished, new], ignore_index=True)[PLAN_COLUMNS]
-        with writing(self.folder):
-            write_parquet(self.folder / "plan.parquet", plan, write_page_checksum=True)
+        write_parquet(self.folder / "plan.parquet", plan)
         return plan
 
     def _read_plan(self) -> pd.DataFrame:
         """The plan; an empty one where there is none, or none that can be read."""
         try:
-            file = self.folder / "plan.parquet"
-            return pd.read_parquet(file, page_checksum_verification=True)[PLAN_COLUMNS]
-        except Exception:  # lost or damaged: finished shards count all the same
+            return read_parquet(self.folder / "plan.parquet")[PLAN_COLUMNS]
+        except (DamagedError, FileNotFoundError):  # finished shards count all the same
             return pd.DataFrame(columns=PLAN_COLUMNS, dtype=str)
 
     # Changing it
@@ -213,13 +227,11 @@ class FeatureStore:
             }
         )
         header = {"descr": "<f2", "fortran_order": False, "shape": (sum(lengths), self.width)}
-        with writing(self.folder):
-            with atomic(self.folder / f"{name}.npy") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for clip_frames in stored:
-                    file.write(clip_frames.data)
-            path = self.folder / f"{name}.parquet"
-            write_parquet(path, index, write_page_checksum=True)
+        with atomic(self.folder / f"{name}.npy") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for clip_frames in stored:
+                file.write(clip_frames.data)
+        write_parquet(self.folder / f"{name}.parquet", index)
         self.forget()
 
     def discard(self, name: str) -> None:
@@ -276,14 +288,22 @@ def open_store(features: str | Path, encoder: str) -> FeatureStore:
 
 
 def stored(features: str | Path) -> dict[str, str]:
-    """The store of each encoder that has been extracted: encoder -> folder name."""
+    """The store of each encoder that has been extracted: encoder -> folder name.
+
+    Raises DamagedError if `stores.json` is not what was written: notebook 02 writes it again.
+    """
     file = Path(features) / "stores.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def _content(width: int, settings: dict) -> bytes:
     """What settings.json holds."""
     return (json.dumps(settings | {"width": width}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _digest(content: bytes) -> str:
+    """What the name of a store's folder ends in: 10 hex digits that tell its settings."""
+    return hashlib.sha256(content).hexdigest()[:10]
 
 
 def _by_clip(clips: pd.DataFrame) -> pd.DataFrame:
@@ -294,7 +314,7 @@ def _by_clip(clips: pd.DataFrame) -> pd.DataFrame:
 def _read_index(file: Path) -> pd.DataFrame:
     """The index of a shard, one row per clip; StoreError where it is damaged."""
     with _named_if_damaged(file):
-        return pd.read_parquet(file, page_checksum_verification=True)[INDEX_COLUMNS]
+        return read_parquet(file)[INDEX_COLUMNS]
 
 
 class _ShardFrames:

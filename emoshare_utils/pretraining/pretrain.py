@@ -4,6 +4,7 @@ The number of an update alone decides its clips, its mask and its dropout, so th
 from a checkpoint makes the same updates as an uninterrupted one.
 """
 
+import io
 import json
 import time
 from dataclasses import asdict
@@ -14,13 +15,21 @@ from pickle import UnpicklingError
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save
 from torch import nn
 from transformers import Wav2Vec2FeatureExtractor
 
 from emoshare_utils.device import choose_device, choose_precision
 from emoshare_utils.features.small_network import MiniConfig
-from emoshare_utils.files import atomic, locked, writing
+from emoshare_utils.files import (
+    UNSEALED,
+    DamagedError,
+    atomic,
+    locked,
+    read_sealed,
+    sealed,
+    writing,
+)
+from emoshare_utils.models.weights import read_tensors, write_tensors
 from emoshare_utils.pretraining.audio import Audio, crc32, crop, draw_batches, n_frames
 from emoshare_utils.pretraining.hubert import Hubert
 from emoshare_utils.pretraining.masking import draw_mask
@@ -79,7 +88,7 @@ def pretrain(
     pretrainer = Pretrainer(objective, audio, plan, config, start, device)
     with locked(folder):
         pretrainer.restore(folder)
-        if not (pretrainer.done == plan.updates and (folder / "model.safetensors").is_file()):
+        if not (pretrainer.done == plan.updates and _is_whole(folder / "model.safetensors")):
             (folder / "model.safetensors").unlink(missing_ok=True)  # its presence means finished
             pretrainer.run(audio, folder)
             export(pretrainer.network.encoder, folder)
@@ -123,7 +132,7 @@ class Pretrainer:
             arguments["clusters"] = [1 + int(label) for label in largest]
         self.network = OBJECTIVES[objective](config, **arguments)
         if start:
-            self.network.encoder.load_state_dict(load_file(start / "model.safetensors"))
+            self.network.encoder.load_state_dict(read_tensors(start / "model.safetensors"))
         self.network.to(self.device).train()
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), betas=(0.9, 0.98), eps=1e-6, fused=True
@@ -193,8 +202,10 @@ class Pretrainer:
             "objective": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        with writing(folder), atomic(folder / "checkpoint.pt") as file:
-            torch.save(state, file)
+        stream = io.BytesIO()
+        torch.save(state, stream)
+        with atomic(folder / "checkpoint.pt") as file:
+            file.write(sealed(stream.getvalue() + UNSEALED))
 
     def restore(self, folder: Path) -> None:
         """Resume from the checkpoint, if there is one of this objective, plan and network."""
@@ -204,8 +215,9 @@ class Pretrainer:
                 print(f"{folder} has no checkpoint.pt: its encoder is now in {_set_aside(folder)}")
             return
         try:
-            state = torch.load(file, map_location=self.device, weights_only=True)
-        except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+            content = io.BytesIO(read_sealed(file))
+            state = torch.load(content, map_location=self.device, weights_only=True)
+        except (EOFError, RuntimeError, UnpicklingError) as error:
             cause = " ".join(str(error).split())[:100]
             moved = f"; the finished one is now in {_set_aside(folder)}" if finished else ""
             print(f"{file} is damaged ({cause}): this encoder starts from its first update{moved}")
@@ -218,6 +230,14 @@ class Pretrainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.done, self.history = state["done"], state["history"]
         print(f"{folder.name}: resumes after update {self.done}", flush=True)
+
+
+def _is_whole(weights: Path) -> bool:
+    try:
+        return bool(read_tensors(weights))
+    except (DamagedError, FileNotFoundError) as error:
+        print(f"{weights} is exported again: {error}")
+        return False
 
 
 def _set_aside(folder: Path) -> Path:
@@ -256,5 +276,4 @@ def export(encoder: nn.Module, folder: Path) -> None:
     with writing(folder):
         encoder.config.save_pretrained(folder)
         extractor.save_pretrained(folder)
-        with atomic(folder / "model.safetensors") as file:
-            file.write(save(half, metadata={"format": "pt"}))
+        write_tensors(folder / "model.safetensors", half)

@@ -4,6 +4,7 @@ The first iteration's are clusters of MFCC, as in the paper, over several spans 
 pitch and level; the second iteration's are clusters of a layer of the first one's encoder.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,22 +12,27 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import correlate1d
 from sklearn.cluster import MiniBatchKMeans
+from torchaudio import transforms
 
 from emoshare_utils.corpora.audio import MIN_SAMPLES, SAMPLE_RATE
 from emoshare_utils.features import acoustic
 from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.small_network import HOP
-from emoshare_utils.files import atomic, writing
+from emoshare_utils.files import UNSEALED, DamagedError, atomic, read_sealed, sealed
 from emoshare_utils.pretraining.audio import Audio, crc32, n_frames
 from emoshare_utils.progress import track
 
 KMEANS_FRAMES = 300_000  # that k-means is fitted on, about: every n-th frame
 VOICE_WINDOW = 800  # samples: 50 ms, for pitch, voicing and level
 ENCODER_BATCH = 16  # clips
-VERSION = 1  # raise it when the labels of a clip change
+VERSION = 1, 1  # of MFCC, and of the rest: raise one when the labels of a clip change
+# The MFCC that the package's encoders learned from: of the same bands as `acoustic.Mfcc`, but with
+# 1e-6 added to each where that one has a floor.
+MFCC = transforms.MFCC(SAMPLE_RATE, acoustic.BANDS, log_mels=True, melkwargs=acoustic.MEL)
 
 
 class View(NamedTuple):
@@ -61,7 +67,7 @@ def acoustics(samples: np.ndarray) -> np.ndarray:
 
     MFCC are of 25 ms, 2.5 ms earlier than the frame; the others are of 50 ms around its middle.
     """
-    every_10_ms = acoustic.Mfcc("mfcc").frames(samples)
+    every_10_ms = MFCC(torch.from_numpy(samples)).T.numpy()
     mfcc = every_10_ms[1::2][: n_frames(len(samples))]
     return np.concatenate([mfcc, voice(samples)], axis=1)
 
@@ -125,7 +131,7 @@ def label_by_acoustics(
             _cluster([temporal_dct(clip, view) for clip in clips], clusters, seed) for view in views
         )
 
-    about = [crc32(*audio.clips), acoustic.VERSION, VERSION, VIEWS, clusters, seed]
+    about = [crc32(*audio.clips), *VERSION, VIEWS, clusters, seed]
     return _read_or_make(file, about, make)
 
 
@@ -172,18 +178,19 @@ def _read_or_make(
 ) -> list[np.ndarray]:
     about = json.dumps(about)
     try:
-        with np.load(file) as kept:
+        with np.load(io.BytesIO(read_sealed(file))) as kept:
             if str(kept["about"]) == about:
                 return np.split(kept["labels"], np.cumsum(kept["lengths"])[:-1])
     except FileNotFoundError:
         pass
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+    except (DamagedError, OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         print(f"{file} is damaged ({error}): the labels are made again")
-    labels = make()
+    labels, stream = make(), io.BytesIO()
+    lengths = [len(clip) for clip in labels]
+    np.savez(stream, about=about, labels=np.concatenate(labels), lengths=lengths)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with writing(file.parent), atomic(file) as stream:
-        lengths = [len(clip) for clip in labels]
-        np.savez(stream, about=about, labels=np.concatenate(labels), lengths=lengths)
+    with atomic(file) as whole:
+        whole.write(sealed(stream.getvalue() + UNSEALED))
     return labels
 
 

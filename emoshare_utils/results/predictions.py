@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.results.metrics import rho_per_clip
+from emoshare_utils.storage import read_parquet
 
 KEY = ["encoder", "architecture", "seed"]
 
@@ -46,9 +47,16 @@ def read_networks(file: Path) -> pd.DataFrame:
     return predictions[predictions["architecture"] > 0]
 
 
-def best_system(summary: pd.DataFrame) -> pd.Series:
-    """The row with the highest mean rho of a table with one row per system."""
-    return summary.loc[summary["mean_rho"].fillna(-1).idxmax()]
+def best_system(summary: pd.DataFrame) -> pd.Series | None:
+    """The row with the highest mean rho of a table with one row per system.
+
+    None if no system has one; a printed line then says why, from the column `note`.
+    """
+    if summary["mean_rho"].isna().all():
+        why = " | ".join(filter(None, summary["note"].unique()))
+        print(f"there is no best system, as none has a mean rho ({why or 'no predictions'})")
+        return None
+    return summary.loc[summary["mean_rho"].idxmax()]
 
 
 def of_system(predictions: pd.DataFrame, system: pd.Series, split: str) -> pd.DataFrame:
@@ -85,4 +93,4 @@ def _read(file: Path) -> pd.DataFrame:
             f"{file} is not there: run notebooks/03_training.ipynb with "
             f"run = {file.parent.name!r} first"
         )
-    return pd.read_parquet(file)
+    return read_parquet(file)

@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from emoshare_utils.files import write_json
+from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
 from emoshare_utils.names import split_layer
 from emoshare_utils.paths import Run, home, resolve, shown
 
@@ -105,7 +105,7 @@ class Stamps:
         try:
             yield
         except BaseException:
-            with suppress(OSError):  # a full disk, perhaps, which the exception tells better
+            with suppress(OSError, FolderError):  # a full disk: the exception tells it better
                 self._write(name, {"given": None, "outputs": self._outputs(name, before)})
             raise
         outputs = self._outputs(name, before)
@@ -155,9 +155,8 @@ class Stamps:
 def _read(file: Path) -> dict[str, Any]:
     """A stamp; one that is damaged counts as missing."""
     try:
-        stamp = json.loads(file.read_text("utf-8"))
-        return {"given": stamp["given"], "outputs": dict(stamp["outputs"])}
-    except (ValueError, KeyError, TypeError):
+        return UNFINISHED | read_json(file)
+    except DamagedError:
         return UNFINISHED
 
 

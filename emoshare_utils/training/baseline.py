@@ -3,7 +3,6 @@
 In predictions and results it is Architecture 0, beside the paper's 1 and 2.
 """
 
-import json
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.files import locked, slug, write_json, write_parquet
+from emoshare_utils.files import DamagedError, locked, read_json, slug, write_json
 from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.progress import track
+from emoshare_utils.storage import read_parquet, write_parquet
 from emoshare_utils.training.predictions import (
     PREDICTION_COLUMNS,
     prediction_table,
@@ -96,17 +96,26 @@ def fit_baseline(
     store.require(corpus.clips)
     folder = models / slug(encoder) / "svr"
     about = _settings(corpus, shuffle_shares) | {"store": store.folder.name}
-    finished = folder / "baseline.json"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        if not (finished.is_file() and json.loads(finished.read_text()) == about):
-            finished.unlink(missing_ok=True)
-            predictions, grid = _fit(corpus, store, shuffle_shares, workers)
-            for name, table in {"predictions": predictions, "grid": grid}.items():
-                write_parquet(folder / f"{name}.parquet", table)
-            write_json(finished, about)
-    tables = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "grid"))
-    return Baseline(*tables, folder)
+        if not (finished := _finished(folder, about)):
+            (folder / "baseline.json").unlink(missing_ok=True)
+            finished = Baseline(*_fit(corpus, store, shuffle_shares, workers), folder)
+            write_parquet(folder / "predictions.parquet", finished.predictions)
+            write_parquet(folder / "grid.parquet", finished.grid)
+            write_json(folder / "baseline.json", about)
+    return finished
+
+
+def _finished(folder: Path, about: dict) -> Baseline | None:
+    """The baseline of these settings, if it is there and whole; says what is damaged."""
+    try:
+        if (folder / "baseline.json").is_file() and read_json(folder / "baseline.json") == about:
+            tables = (read_parquet(folder / f"{name}.parquet") for name in ("predictions", "grid"))
+            return Baseline(*tables, folder)
+    except (DamagedError, FileNotFoundError) as error:
+        print(f"this baseline is fitted again: {error}")
+    return None
 
 
 def collect_baselines(

@@ -4,16 +4,14 @@ One file per emotion and epoch, `checkpoint/<emotion>-<epoch>.safetensors`, of w
 the best stay. `checkpoint/state.json` is written last and says which epochs those are.
 """
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
-from emoshare_utils.files import atomic, slug, writing
+from emoshare_utils.files import DamagedError, read_json, slug, write_json, writing
+from emoshare_utils.models.weights import read_tensors, write_tensors
 from emoshare_utils.training.early_stopping import EarlyStopping
 from emoshare_utils.training.learner import Learner
 
@@ -38,8 +36,7 @@ def write(
         folder.mkdir(exist_ok=True)
         for emotion, learner in learners.items():
             if learner.stopping.epoch == epoch:  # it has not stopped
-                with atomic(_file(folder, emotion, epoch)) as file:
-                    file.write(save(learner.tensors()))
+                write_tensors(_file(folder, emotion, epoch), learner.tensors())
         state = {
             "about": about,
             "epoch": epoch,
@@ -49,8 +46,7 @@ def write(
                 emotion: asdict(learner.stopping) for emotion, learner in learners.items()
             },
         }
-        with atomic(folder / "state.json") as file:
-            file.write(json.dumps(state).encode())
+        write_json(folder / "state.json", state)
         kept = {
             _file(folder, emotion, needed)
             for emotion, learner in learners.items()
@@ -74,13 +70,13 @@ def restore(
         remove(system)
         return 0, []
     try:
-        state = json.loads(file.read_text())
+        state = read_json(file)
         tensors = {}
         for emotion, of_one in state["learners"].items():
-            load_file(_file(folder, emotion, of_one["kept_epoch"]))  # needed at the end
-            tensors[emotion] = load_file(_file(folder, emotion, of_one["epoch"]))
-    except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
-        print(f"{folder} is damaged ({error}): this system restarts from its first epoch")
+            read_tensors(_file(folder, emotion, of_one["kept_epoch"]))  # needed at the end
+            tensors[emotion] = read_tensors(_file(folder, emotion, of_one["epoch"]))
+    except (DamagedError, FileNotFoundError) as error:
+        print(f"{error}: this system restarts from its first epoch")
         remove(system)
         return 0, []
     if state["about"] != about:
@@ -98,7 +94,7 @@ def take_best(system: Path, learners: dict[str, Learner]) -> None:
     """Restore every learner's network to its weights after the epoch that is kept."""
     for emotion, learner in learners.items():
         file = _file(system / FOLDER, emotion, learner.stopping.kept_epoch)
-        learner.take_weights(load_file(file))
+        learner.take_weights(read_tensors(file))
 
 
 def remove(system: Path) -> None:

@@ -1,6 +1,5 @@
 """Trained networks -> predicted shares, and the table of predictions."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import product, repeat
@@ -12,7 +11,9 @@ import torch
 from torch import Tensor
 
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.files import DamagedError, read_json
 from emoshare_utils.models.regressor import Regressor
+from emoshare_utils.storage import read_parquet
 from emoshare_utils.training.batches import Loader, MicroBatch, in_batches
 
 EVALUATION_BATCH = 32  # clips
@@ -84,12 +85,16 @@ def read_finished(
     """The predictions beside each of `files` that says these settings and one of these `stores`.
 
     None stands for any store. What clips are padded to differs between encoders and may differ.
+    What is damaged is named and left out.
     """
     tables, settings = [], _without_padding(settings)
     for file in sorted(files):
-        about = _without_padding(json.loads(file.read_text()))
-        if settings.items() <= about.items() and (stores is None or about["store"] in stores):
-            tables.append(pd.read_parquet(file.parent / "predictions.parquet"))
+        try:
+            about = _without_padding(read_json(file))
+            if settings.items() <= about.items() and (stores is None or about["store"] in stores):
+                tables.append(read_parquet(file.parent / "predictions.parquet"))
+        except (DamagedError, FileNotFoundError) as error:
+            print(f"{error}. Until then its predictions are left out")
     return tables
 
 

@@ -1,19 +1,19 @@
 """One independent network per emotion: trained, stored in a folder, and read again."""
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.files import atomic, locked, slug, write_json, write_parquet
+from emoshare_utils.files import DamagedError, locked, read_json, slug, write_json
 from emoshare_utils.models.regressor import Regressor, Sizes, build, read_sizes
+from emoshare_utils.models.weights import read_tensors, write_tensors
+from emoshare_utils.storage import read_parquet, write_parquet
 from emoshare_utils.training import checkpoints
 from emoshare_utils.training.batches import loader_for
 from emoshare_utils.training.loop import train
@@ -64,13 +64,10 @@ def train_system(
     job = Job(corpus, store, architecture, seed, sizes, training)
     folder = system_folder(models, store, architecture, seed)
     store.require(corpus.clips)
-    finished = folder / "system.json"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        if not (finished.is_file() and json.loads(finished.read_text()) == job.about):
-            if finished.is_file():
-                print(f"{folder} has other settings: its networks are retrained")
-            finished.unlink(missing_ok=True)
+        if not (system := _finished(folder, job)):
+            (folder / "system.json").unlink(missing_ok=True)
             try:
                 _make(job, folder, choose_device(device))
             except KeyboardInterrupt:
@@ -79,7 +76,23 @@ def train_system(
                     "command resumes from there"
                 ) from None
         checkpoints.remove(folder)
-    return read_system(folder)
+    return system or read_system(folder)
+
+
+def _finished(folder: Path, job: Job) -> System | None:
+    """This very system, if it is finished and whole; says what is damaged or other."""
+    try:
+        if not (folder / "system.json").is_file():
+            return None
+        if read_json(folder / "system.json") != job.about:
+            print(f"{folder} has other settings: its networks are retrained")
+            return None
+        for emotion in job.corpus.emotions:
+            read_tensors(_weights(folder, emotion))
+        return read_system(folder)
+    except (DamagedError, FileNotFoundError) as error:
+        print(f"{job.label} is trained again: {error}")
+        return None
 
 
 def _make(job: Job, folder: Path, device: torch.device) -> None:
@@ -96,8 +109,7 @@ def _make(job: Job, folder: Path, device: torch.device) -> None:
     system = {"encoder": job.encoder, "architecture": job.architecture, "seed": job.seed}
     predictions = prediction_table(job.corpus, predicted, **system)
     for emotion, network in networks.items():
-        with atomic(folder / f"{slug(emotion)}.safetensors") as file:
-            file.write(save(network.state_dict(), metadata={"about": json.dumps(job.about)}))
+        write_tensors(_weights(folder, emotion), network.state_dict())
     write_parquet(folder / "predictions.parquet", predictions)
     write_parquet(folder / "history.parquet", history.assign(**system))
     write_json(folder / "system.json", job.about)
@@ -127,7 +139,11 @@ def collect(
     """
     settings, files = stored_settings(corpus, sizes, training), []
     for file in models.glob("*/*/system.json"):
-        about = json.loads(file.read_text())
+        try:
+            about = read_json(file)
+        except DamagedError as error:
+            print(f"{error}. Until then its predictions are left out")
+            continue
         if about.get("extensions", []) == extensions(about["architecture"], sizes, training):
             files.append(file)
     return pd.concat(read_finished(files, settings, stores), ignore_index=True)
@@ -135,16 +151,20 @@ def collect(
 
 def load_network(folder: Path, emotion: str, width: int) -> Regressor:
     """A trained network from a system's folder, in evaluation mode."""
-    about = json.loads((folder / "system.json").read_text())
+    about = read_json(folder / "system.json")
     network = build(about["architecture"], width, read_sizes(about["sizes"]))
-    network.load_state_dict(load_file(folder / f"{slug(emotion)}.safetensors"))
+    network.load_state_dict(read_tensors(_weights(folder, emotion)))
     return network.eval()
 
 
+def _weights(folder: Path, emotion: str) -> Path:
+    return folder / f"{slug(emotion)}.safetensors"
+
+
 def read_system(folder: Path) -> System:
-    """A finished system, as `train_system` returned it."""
+    """A finished system, as `train_system` returned it; DamagedError where a file has changed."""
     return System(
-        predictions=pd.read_parquet(folder / "predictions.parquet"),
-        history=pd.read_parquet(folder / "history.parquet"),
+        predictions=read_parquet(folder / "predictions.parquet"),
+        history=read_parquet(folder / "history.parquet"),
         folder=folder,
     )

@@ -24,7 +24,7 @@ def test_a_checkpoint_that_cannot_be_read_for_now_is_not_deleted(made, tmp_path,
         raise OSError(116, "Stale file handle")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="Stale"):
-        patch.setattr(checkpoints, "load_file", fails)
+        patch.setattr(checkpoints, "read_tensors", fails)
         train(made, tmp_path)
     assert list(tmp_path.glob("*/*/checkpoint/state.json"))
 
@@ -33,16 +33,16 @@ def test_training_killed_while_it_writes_a_checkpoint_resumes_from_the_one_befor
     made, tmp_path, monkeypatch, capsys
 ):
     whole = train(made, tmp_path / "whole")
-    save, calls = checkpoints.save, []
+    write, calls = checkpoints.write_tensors, []
 
-    def killed(tensors):
+    def killed(*what):
         calls.append(1)
         if len(calls) == 4:  # the second emotion of the second epoch
             raise KeyboardInterrupt
-        return save(tensors)
+        return write(*what)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", killed)
+        patch.setattr(checkpoints, "write_tensors", killed)
         train(made, tmp_path / "killed")
     system = train(made, tmp_path / "killed")
     assert "resumes after epoch 1" in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_reported_and_training_starts_again(
     file = state.with_name(name)
     file.write_bytes(file.read_bytes()[:50])
     system = train(made, tmp_path / "killed")
-    assert "checkpoint is damaged" in capsys.readouterr().out
+    assert f"{file} is damaged" in capsys.readouterr().out
     pd.testing.assert_frame_equal(system.predictions, whole.predictions)
 
 

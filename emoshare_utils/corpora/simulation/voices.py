@@ -101,7 +101,7 @@ def samples_in(file: Path) -> int | None:
     try:
         with wave.open(str(file), "rb") as wav:
             n_samples = wav.getnframes()
-    except (FileNotFoundError, EOFError, wave.Error):
+    except (OSError, EOFError, RuntimeError, wave.Error):
         return None
     return n_samples if file.stat().st_size == WAV_HEADER_BYTES + 2 * n_samples else None
 
