@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.clip_table import Corpus
-from emoshare_utils.features.encoder import Encoder
+from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.fill import fill
 from emoshare_utils.features.remote import fill_over_cluster
 from emoshare_utils.features.store import FeatureStore, Shard, StoreError, stored
@@ -29,6 +32,7 @@ def extract(
             "local:N" for N worker processes here. None: this process alone.
 
     Raises:
+        EncoderError: clips are too short for the encoder; nothing is written.
         CorpusError: a clip has changed or can no longer be read.
         StoreError: the frames are not finite or would not fit on the disk.
         FolderError: another run is writing this store, or it cannot be written.
@@ -36,6 +40,7 @@ def extract(
         KeyboardInterrupt: stopped by hand. Whatever is raised, finished shards are kept.
     """
     features = Path(features)
+    expected_frames(corpus.clips, encoder)
     about = features, encoder.name, encoder.width, encoder.settings
     folder = FeatureStore.place(*about)
     with locked(folder):
@@ -58,6 +63,26 @@ def extract(
     return store
 
 
+def expected_frames(clips: pd.DataFrame, encoder: Encoder) -> np.ndarray:
+    """The number of frames that each clip of a checked clip table will have, (N,) int64.
+
+    Raises:
+        EncoderError: the encoder makes no frame of some of them.
+    """
+    n_samples = (clips["duration_s"] * SAMPLE_RATE).round().astype(int)
+    frames = n_samples.map(encoder.n_frames).to_numpy(np.int64)
+    if (frames < 1).any():
+        least = encoder.shortest() / SAMPLE_RATE
+        shortest = clips.loc[n_samples.idxmin()]
+        raise EncoderError(
+            f"{(frames < 1).sum()} of {len(clips)} clips are too short for {encoder.name}, which "
+            f"needs {least:.4f} s: the shortest, {shortest['clip_id']}, has "
+            f"{shortest['duration_s']:.4f} s. Take clips under that out of the corpus, then run "
+            "notebooks/01_data_preparation.ipynb again; or choose another encoder"
+        )
+    return frames
+
+
 def _run(steps: Iterator[float], encoder: str, shards: list[Shard], store: FeatureStore) -> None:
     clips = sum(len(shard.clips) for shard in shards)
     audio_s = sum(shard.clips["duration_s"].sum() for shard in shards)
@@ -74,11 +99,8 @@ def _run(steps: Iterator[float], encoder: str, shards: list[Shard], store: Featu
 
 def _refuse_full_disk(store: FeatureStore, encoder: Encoder, shards: list[Shard]) -> None:
     """Raise StoreError now rather than after hours, if the frames to come cannot fit."""
-    needed = sum(
-        2 * store.width * encoder.n_frames(round(duration_s * SAMPLE_RATE))
-        for shard in shards
-        for duration_s in shard.clips["duration_s"]
-    )
+    frames = sum(expected_frames(shard.clips, encoder).sum() for shard in shards)
+    needed = 2 * store.width * frames
     free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise StoreError(
@@ -90,5 +112,10 @@ def _refuse_full_disk(store: FeatureStore, encoder: Encoder, shards: list[Shard]
 def _remember(features: Path, encoder: str, store: FeatureStore) -> None:
     with locked(features, wait=True):  # other encoders' runs write it too
         remove_leftovers(features)
-        stores = stored(features) | {encoder: store.folder.name}
+        try:
+            stores = stored(features)
+        except StoreError as error:
+            print(f"{error}, for every other encoder", flush=True)
+            stores = {}
+        stores |= {encoder: store.folder.name}
         write_json(features / "stores.json", dict(sorted(stores.items())))

@@ -69,7 +69,10 @@ class FeatureStore:
         """Open the store in `folder`; StoreError if there is none, or its settings are damaged."""
         self.folder = folder
         if not (folder / "settings.json").is_file():
-            raise StoreError(f"{folder} is no feature store: it has no settings.json")
+            raise StoreError(
+                f"{folder} is no feature store: it has no settings.json; "
+                "run notebooks/02_embedding_extraction.ipynb, which writes it"
+            )
         content = (folder / "settings.json").read_bytes()
         if not folder.name.endswith(_digest(content)):
             raise StoreError(
@@ -290,10 +293,14 @@ def open_store(features: str | Path, encoder: str) -> FeatureStore:
 def stored(features: str | Path) -> dict[str, str]:
     """The store of each encoder that has been extracted: encoder -> folder name.
 
-    Raises DamagedError if `stores.json` is not what was written: notebook 02 writes it again.
+    Raises StoreError if `stores.json` is not what was written.
     """
-    file = Path(features) / "stores.json"
-    return read_json(file) if file.is_file() else {}
+    try:
+        return read_json(Path(features) / "stores.json")
+    except FileNotFoundError:
+        return {}
+    except DamagedError as error:
+        raise StoreError(f"{error}, notebooks/02_embedding_extraction.ipynb") from error
 
 
 def _content(width: int, settings: dict) -> bytes:
@@ -325,13 +332,14 @@ class _ShardFrames:
         with _named_if_damaged(path):
             self.file = path.open("rb", buffering=0)
             np.lib.format.read_magic(self.file)
-            shape, _, self.dtype = np.lib.format.read_array_header_1_0(self.file)
-            _, self.width = shape
+            (_, self.width), _, dtype = np.lib.format.read_array_header_1_0(self.file)
+            if dtype != np.float16:
+                raise ValueError(f"its frames are {dtype}, not float16")
             self.start = self.file.tell()
 
     def read(self, offset: int, length: int) -> np.ndarray:
         """`length` frames from `offset` on, (length, W)."""
-        frames = np.empty((length, self.width), self.dtype)
+        frames = np.empty((length, self.width), np.float16)
         rest, at = memoryview(frames).cast("B"), self.start + offset * frames.strides[0]
         while rest:
             read = os.preadv(self.file.fileno(), [rest], at)

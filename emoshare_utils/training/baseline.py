@@ -26,7 +26,6 @@ from emoshare_utils.names import POOLED, split_layer
 from emoshare_utils.progress import track
 from emoshare_utils.storage import read_parquet, write_parquet
 from emoshare_utils.training.predictions import (
-    PREDICTION_COLUMNS,
     prediction_table,
     read_finished,
 )
@@ -130,9 +129,7 @@ def collect_baselines(
         stores: folder names of the feature stores that count; None: all.
     """
     settings = _settings(corpus, shuffle_shares)
-    tables = read_finished(models.glob("*/svr/baseline.json"), settings, stores)
-    nothing = pd.DataFrame(columns=PREDICTION_COLUMNS)
-    return pd.concat(tables, ignore_index=True) if tables else nothing
+    return read_finished(models.glob("*/svr/baseline.json"), settings, stores)
 
 
 def mean_frames(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:

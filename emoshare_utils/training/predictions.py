@@ -81,7 +81,7 @@ def prediction_table(
 
 def read_finished(
     files: Iterable[Path], settings: dict, stores: Collection[str] | None
-) -> list[pd.DataFrame]:
+) -> pd.DataFrame:
     """The predictions beside each of `files` that says these settings and one of these `stores`.
 
     None stands for any store. What clips are padded to differs between encoders and may differ.
@@ -95,7 +95,8 @@ def read_finished(
                 tables.append(read_parquet(file.parent / "predictions.parquet"))
         except (DamagedError, FileNotFoundError) as error:
             print(f"{error}. Until then its predictions are left out")
-    return tables
+    nothing = pd.DataFrame(columns=PREDICTION_COLUMNS)
+    return pd.concat(tables, ignore_index=True) if tables else nothing
 
 
 def _without_padding(settings: dict) -> dict:

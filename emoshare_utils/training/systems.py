@@ -146,7 +146,7 @@ def collect(
             continue
         if about.get("extensions", []) == extensions(about["architecture"], sizes, training):
             files.append(file)
-    return pd.concat(read_finished(files, settings, stores), ignore_index=True)
+    return read_finished(files, settings, stores)
 
 
 def load_network(folder: Path, emotion: str, width: int) -> Regressor:
