@@ -1,5 +1,6 @@
 """The package beneath the emotion-share workbook, and the names to start from."""
 
+import getpass
 import importlib
 import os
 import warnings
@@ -11,6 +12,12 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 # oneDNN keeps a compiled kernel for each shape it meets. Clips come in some hundred lengths, and
 # its own limit of 1024 kernels makes it compile the same ones again and again.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
+
+# torch asks for the user's name, which a container's user id may not have.
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ["LOGNAME"] = f"user-{os.getuid()}"
 
 # Imported when first used: torch, transformers and pandas take seconds.
 _PLACES = {

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -106,3 +107,22 @@ def test_what_a_run_draws_is_ignored_and_the_record_is_not():
 
 def test_the_runner_watches_libraries_that_are_dependencies():
     assert set(LIBRARIES) <= {Requirement(text).name for text in PYPROJECT["dependencies"]}
+
+
+def test_a_user_id_without_a_name_can_use_torch():
+    """As in a container that runs as a number of its own."""
+    script = """
+import os, pwd
+for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+    os.environ.pop(name, None)
+def nobody(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = nobody
+import emoshare_utils
+import torch
+torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
+import torch._inductor.runtime.cache_dir_utils as places
+places.default_cache_dir()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

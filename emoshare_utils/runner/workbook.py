@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emoshare_utils.files import atomic, locked
+from emoshare_utils.files import atomic, locked, writing
 from emoshare_utils.paths import Run, shown
 from emoshare_utils.runner.execute import execute
 from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find, read_notebooks
@@ -58,7 +58,7 @@ def run(
             reason = "forced" if force else stamps.outdated(notebook.name, inputs)
             say(f"{notebook.name}  {reason or 'up to date'}")
             if reason:
-                with stamps.stamping(notebook.name, inputs):
+                with writing(this.notebooks), stamps.stamping(notebook.name, inputs):
                     execute(notebook, given, this, read.extensions)
             steps.append(Step(notebook.name, bool(reason), time.monotonic() - begun))
     summarise(steps, this.figures)

@@ -1,5 +1,6 @@
 """The runner: which notebooks run, in which order, and how a failure shows."""
 
+import errno
 import json
 import os
 import signal
@@ -225,6 +226,27 @@ def wait_for(path):
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert path.exists()
+
+
+def test_a_full_disk_says_what_to_do(three, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("emoshare_utils.runner.workbook.execute", full)
+    assert __main__.main(["run", "demo"]) == 2
+    assert "No space left on device): make room (" in capsys.readouterr().err
+    monkeypatch.setattr("emoshare_utils.files.os.fsync", full)
+    assert __main__.main(["run", "demo"]) == 2
+    assert "No space left on device): make room (" in capsys.readouterr().err
+
+
+def test_a_file_system_without_locks_says_what_to_do(three, monkeypatch, capsys):
+    def no_flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("emoshare_utils.files.fcntl.flock", no_flock)
+    assert __main__.main(["run", "demo"]) == 2
+    assert "cannot lock files (flock): mount it so, or use another" in capsys.readouterr().err
 
 
 def test_a_second_run_is_refused_and_ctrl_c_stops_the_first(project):
