@@ -1,18 +1,31 @@
 """The clip table: one row per clip, whichever corpus it came from."""
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.files import write_json, write_parquet
+from emoshare_utils.files import read_json, write_json
+from emoshare_utils.storage import read_parquet, write_parquet
 
 COLUMNS = ("clip_id", "path", "split", "speaker", "language", "n_raters", "duration_s")
 OPTIONAL = {"speaker": "string", "language": "string", "n_raters": "Int64", "duration_s": float}
 SPLITS = ("train", "devel", "test")
+# What no emotion may be called, because its column stands beside these. An extra column of the clip
+# table may be called as the later ones.
+RESERVED = {
+    *COLUMNS,
+    *("audio_checksum", "filename"),  # `audio.check`, `compare23.submission`
+    *("encoder", "architecture", "emotion", "seed", "share", "prediction"),  # of predictions
+    *("n", "rho", "mae", "ccc", "ci_low", "ci_high", "ci_speakers_low", "ci_speakers_high"),
+    *("source", "name", "mean", "n_emotions", "seeds", "note", "baseline"),  # Tables 1 and 2
+    *("mean_rho", "n_mean_rho", "baseline_mean_rho", "change_percent"),
+    *("max_rho", "n_max_rho", "baseline_max_rho", "max_change_percent"),
+    *("kind", "ceiling", "epoch"),  # the ceilings, the history of a training
+}
+EXPECTED = "expected_"  # before an emotion, the column of its expected share; none is called so
 PAPER_EMOTIONS = (
     "Anger",
     "Boredom",
@@ -62,16 +75,23 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: Path) -> "Corpus":
-        """Read what `save` wrote; FileNotFoundError names the notebook to run first."""
+        """Read what `save` wrote; FileNotFoundError names the notebook to run first, DamagedError
+        the file that is not as it was written."""
         for name in ("clips.parquet", "corpus.json"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(
                     f"{folder / name} is not there: run notebooks/01_data_preparation.ipynb "
                     f"with run = {folder.name!r} first"
                 )
-        about = json.loads((folder / "corpus.json").read_text())
+        about = read_json(folder / "corpus.json")
         about |= {"root": Path(about["root"]), "emotions": tuple(about["emotions"])}
-        return cls(**about, clips=pd.read_parquet(folder / "clips.parquet"))
+        return cls(**about, clips=read_parquet(folder / "clips.parquet"))
+
+    @property
+    def further_columns(self) -> list[str]:
+        """The columns that are neither ours nor shares."""
+        known = {*COLUMNS, *self.emotions}
+        return [column for column in self.clips.columns if column not in known]
 
     @property
     def simulated(self) -> bool:
@@ -102,12 +122,24 @@ class Corpus:
 
 
 def resolve_inside(root: Path, relative: str) -> Path:
-    """`root / relative`, resolved; CorpusError if that is not inside `root`."""
-    root = root.resolve()
-    path = (root / relative).resolve()
+    """`root / relative`, resolved; CorpusError if that is not inside `root`, or no path at all."""
+    try:
+        root = root.resolve()
+        path = (root / relative).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, links in a circle
+        raise CorpusError(
+            f"the path {cut(relative)} leads nowhere ({cut(error, 40, quoted=False)})"
+        ) from error
     if not path.is_relative_to(root):
         raise CorpusError(
-            f"the clip path {relative!r} leaves the corpus folder {root}: "
+            f"the path {cut(relative)} leaves the corpus folder {root}: "
             "paths must stay inside it, links included"
         )
     return path
+
+
+def cut(value: object, most: int = 80, quoted: bool = True) -> str:
+    """A value for messages, at most so many characters; always quoted if it cannot be printed."""
+    text = str(value)
+    text = repr(text) if quoted or not text.isprintable() else text
+    return text if len(text) <= most else f"{text[: most - 1]}…"

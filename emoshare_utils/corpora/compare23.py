@@ -20,7 +20,8 @@ def read(root: Path) -> tuple[Corpus, Path]:
     `lab/test.unmasked.csv` takes the place of `lab/test.csv` if it is there.
 
     Raises:
-        CorpusError: a label file or a column is missing, or a share is not a number.
+        CorpusError: a label file or a column is missing, or a share is no number in [0, 1], or
+            null in train or devel.
     """
     root = (root / "data" if (root / "data" / "lab").is_dir() else root).resolve()
     clips = pd.concat([_read_split(root, split) for split in SPLITS], ignore_index=True)
@@ -41,9 +42,9 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
     unmasked = root / "lab" / f"{split}.unmasked.csv"
     if split == "test" and unmasked.is_file():
         file = unmasked
-    labels = read_table(file, ["filename"], LAYOUT, dtype=str)
-    if file.name == "test.csv":  # masked labels: blank, "?" or no columns at all
-        labels = labels.reindex(columns=["filename", *PAPER_EMOTIONS])
+    labels = read_table(file, ["filename"], LAYOUT)
+    if file.name == "test.csv" and labels.columns.isin(PAPER_EMOTIONS).sum() == 0:
+        labels = labels.assign(**dict.fromkeys(PAPER_EMOTIONS, ""))  # masked: no columns at all
     require_columns(labels, ["filename", *PAPER_EMOTIONS], file)
     clips = pd.DataFrame(
         {
@@ -52,4 +53,5 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
             "split": split,
         }
     )
-    return clips.join(numeric_shares(labels, list(PAPER_EMOTIONS), file))
+    masked = [split == "test"] * len(labels)
+    return clips.join(numeric_shares(labels[list(PAPER_EMOTIONS)], masked, file))

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from emoshare_utils.corpora.clip_table import Corpus, CorpusError
-from emoshare_utils.corpora.reading import read_table, speaker_splits
+from emoshare_utils.corpora.clip_table import SPLITS, Corpus, CorpusError, cut
+from emoshare_utils.corpora.reading import (
+    listed,
+    read_table,
+    speaker_splits,
+    typed,
+    whole_numbers,
+)
 
 NAME = "crema_d"
 LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.csv"
@@ -27,14 +33,12 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
     split) if `root` has it, else they are drawn over the actors with `split_seed`.
 
     Raises:
-        CorpusError: a file or a column is missing, or an actor has no split.
+        CorpusError: a file or a column is missing, votes are no numbers or do not add up, or an
+            actor has no split.
     """
     root = root.resolve()
     source = root / "processedResults" / "tabulatedVotes.csv"
-    votes = read_table(source, ["fileName", "numResponses", *EMOTIONS], LAYOUT)
-    row_number = votes.iloc[:, 0].astype(str)
-    votes = votes[row_number.str.startswith(VOICE_ONLY)].reset_index(drop=True)
-
+    votes = _votes(source)
     files = {file.stem: file.name for file in sorted((root / AUDIO).glob("*.*"))}
     names = votes["fileName"].map(lambda name: AUDIO_NAMES.get(name, name))
     names = names.where(names.isin(files), votes["fileName"])
@@ -45,32 +49,67 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
             "split": pd.NA,
             "speaker": votes["fileName"].str.split("_").str[0],
             "language": "en",
-            "n_raters": votes["numResponses"].astype("Int64"),
+            "n_raters": votes["numResponses"],
         }
     )
-    shares = votes[list(EMOTIONS)].div(votes["numResponses"], axis=0).rename(columns=EMOTIONS)
-    clips = clips.join(shares)
-    clips["split"] = _splits(clips["speaker"], root / "splits.csv", split_seed)
+    shares = votes[list(EMOTIONS)].div(votes["numResponses"], axis=0).astype(float)
+    clips = clips.join(shares.rename(columns=EMOTIONS))
+    clips["split"] = _splits(clips["speaker"], root / "splits.csv", source, split_seed)
     clips = clips.join(_demographics(root / "VideoDemographics.csv"), on="speaker")
     parts = votes["fileName"].str.split("_")
     clips = clips.assign(sentence=parts.str[1], intended=parts.str[2])
     return Corpus(NAME, root, tuple(EMOTIONS.values()), clips), source
 
 
-def _splits(actors: pd.Series, file: Path, seed: int) -> pd.Series:
+def _votes(file: Path) -> pd.DataFrame:
+    """The rows on the voice alone: fileName, numResponses and the votes of each letter, counted."""
+    table = read_table(file, ["fileName", "numResponses", *EMOTIONS], LAYOUT)
+    row_number = table.iloc[:, 0]
+    strange = row_number.index[~row_number.str.fullmatch(r"[123]\d+")]
+    if len(strange):
+        raise CorpusError(
+            f"{file}: {listed(row_number[strange])} in the first column, line {strange[0]}, is no "
+            "row's number, whose first digit is 1 (voice), 2 (face) or 3 (both)"
+        )
+    votes = table[row_number.str.startswith(VOICE_ONLY)]
+    counts = {letter: whole_numbers(votes[letter], file, least=0) for letter in EMOTIONS}
+    counts["numResponses"] = whole_numbers(votes["numResponses"], file, least=1)
+    counts = pd.DataFrame(counts).fillna(0)
+    wrong = counts.index[counts[list(EMOTIONS)].sum(axis=1) != counts["numResponses"]]
+    if len(wrong):
+        raise CorpusError(
+            f"{file}: the votes {', '.join(EMOTIONS)} do not add up to numResponses in "
+            f"{len(wrong)} rows, first in line {wrong[0]}: copy the file again"
+        )
+    return counts.assign(fileName=votes["fileName"]).reset_index(drop=True)
+
+
+def _splits(actors: pd.Series, file: Path, votes: Path, seed: int) -> pd.Series:
     if not file.is_file():
-        return speaker_splits(actors, seed)
-    table = read_table(file, ["ActorID", "split"], LAYOUT).drop_duplicates()
+        return speaker_splits(actors, seed, source=votes)
+    table = read_table(file, ["ActorID", "split"], LAYOUT)
+    strange = table.index[~table["split"].isin(SPLITS)]
+    if len(strange):
+        raise CorpusError(
+            f"{file}: the split in line {strange[0]} is {cut(table['split'][strange[0]])}: "
+            f"expected {listed(SPLITS)}"
+        )
+    table = table[["ActorID", "split"]].drop_duplicates()
     repeated = table["ActorID"][table["ActorID"].duplicated()]
     if len(repeated):
-        raise CorpusError(f"{file}: actor {repeated.iloc[0]} is in two splits")
-    splits = actors.map(dict(zip(table["ActorID"].astype(str), table["split"])))
+        raise CorpusError(f"{file}: actor {listed(repeated.head(1))} is in two splits")
+    splits = actors.map(dict(zip(table["ActorID"], table["split"])))
     if splits.isna().any():
-        raise CorpusError(f"{file}: actor {actors[splits.isna()].iloc[0]} has no split")
+        actor = listed(actors[splits.isna()].head(1))
+        raise CorpusError(f"{file}: actor {actor} has no split, but clips in {votes.name}")
     return splits
 
 
 def _demographics(file: Path) -> pd.DataFrame:
     columns = ["ActorID", "Age", "Sex", "Race", "Ethnicity"]
-    table = read_table(file, columns, LAYOUT).astype({"ActorID": str})[columns]
-    return table.set_index("ActorID").rename(columns=str.lower)
+    table = read_table(file, columns, LAYOUT)[columns].rename(columns=str.lower)
+    repeated = table["actorid"].index[table["actorid"].duplicated()]
+    if len(repeated):
+        raise CorpusError(f"{file}: the actor of line {repeated[0]} is there twice: delete one")
+    whole_numbers(table["age"].rename("Age"), file, least=0)
+    return table.set_index("actorid").apply(typed)

@@ -1,13 +1,33 @@
 """Your own corpus: a CSV or parquet file with a column of paths and columns of shares."""
 
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
-from emoshare_utils.corpora.clip_table import COLUMNS, OPTIONAL, Corpus, CorpusError, resolve_inside
-from emoshare_utils.corpora.reading import numeric_shares, read_table, speaker_splits
+from emoshare_utils.corpora.clip_table import (
+    COLUMNS,
+    OPTIONAL,
+    Corpus,
+    CorpusError,
+    cut,
+    resolve_inside,
+)
+from emoshare_utils.corpora.reading import (
+    folded,
+    numeric_shares,
+    read_table,
+    refuse_blank,
+    require_columns,
+    share_columns,
+    speaker_splits,
+    typed,
+    whole_numbers,
+)
+from emoshare_utils.corpora.validation import check_emotions
 
 NAME = "table"
 LAYOUT = "the audio files and the table that lists them, named by labels"
 AUDIO = "."
+MEASURED = ["duration_s", "audio_checksum"]  # by `audio.check`, whatever the table says
 
 
 def read(
@@ -17,47 +37,60 @@ def read(
 
     Its columns: `path` (inside `root`); `split` (train, devel, test) or else `speaker`, over which
     splits are drawn; the shares; if you like `clip_id` (default: the path without its ending),
-    `language` and `n_raters`. Further columns are kept.
+    `language` and `n_raters`. Further columns are kept, but one without a name, which numbers the
+    rows, and those that are measured here.
 
     Args:
         labels: the table's name in `root`, ending in .csv or .parquet.
-        shares: the share columns; None or empty for every other numeric column.
+        shares: the share columns; None or empty for every other column with a number in it.
         split_seed: of the draw of splits, where there is no `split`.
 
     Raises:
-        CorpusError: the table or a column is missing, or a share is not a number.
+        CorpusError: the table or a column is missing, an emotion cannot be called so, a share is
+            no number in [0, 1], one is null where the split is not given as test, or a number of
+            raters is none.
     """
     root = root.resolve()
     source = resolve_inside(root, labels)
     if source.suffix not in (".csv", ".parquet"):
         raise CorpusError(f"{source}: expected a table that ends in .csv or .parquet")
-    text = dict.fromkeys(["path", "clip_id", "speaker", "language"], str)  # 007 stays 007
-    table = read_table(source, ["path", *(shares or [])], LAYOUT, dtype=text)
-    numeric = table.select_dtypes("number").columns.difference(COLUMNS, sort=False)
-    emotions = list(shares or numeric)
+    table = read_table(source, ["path"], LAYOUT).drop(columns=["", *MEASURED], errors="ignore")
+    for column in table.columns:
+        if column not in COLUMNS and folded(column) in COLUMNS:
+            raise CorpusError(f"{source}: rename the column {cut(column)} to {folded(column)!r}")
+    emotions = shares or share_columns(table.drop(columns=list(COLUMNS), errors="ignore"))
     if not emotions:
         raise CorpusError(f"{source} has no share column: name them with shares")
+    check_emotions(emotions, source)
+    require_columns(table, ["path", *emotions], source)
 
-    clips = table.reindex(columns=list(COLUMNS))
-    clips["path"] = [_relative(path, root) for path in table["path"].astype(str)]
-    if "clip_id" not in table:
-        clips["clip_id"] = clips["path"].map(lambda path: str(Path(path).with_suffix("")))
-    clips = clips.assign(duration_s=float("nan")).astype({"clip_id": "string", **OPTIONAL})
+    paths = [_relative(path, root) for path in table["path"]]
+    clips = table.reindex(columns=list(COLUMNS)).assign(path=paths, duration_s=float("nan"))
+    if "clip_id" in table:
+        refuse_blank(table["clip_id"], source)
+    else:
+        clips["clip_id"] = [path.removesuffix(PurePosixPath(path).suffix) for path in paths]
+    clips = clips.mask(clips == "").assign(split=clips["split"])
+    clips["n_raters"] = whole_numbers(clips["n_raters"], source, least=1)
+    clips = clips.astype({"clip_id": "string", **OPTIONAL})
     if "split" not in table:
         if clips["speaker"].isna().any():
             raise CorpusError(
                 f"{source} has neither a split for every clip nor a speaker for every clip: "
                 "a draw over clips would put one voice in two splits"
             )
-        clips["split"] = speaker_splits(clips["speaker"], split_seed)
-    clips = clips.join(numeric_shares(table, emotions, source))
+        clips["split"] = speaker_splits(clips["speaker"], split_seed, source=source)
+    masked = table.reindex(columns=["split"])["split"] == "test"
+    clips = clips.join(numeric_shares(table[emotions], masked, source))
     extra = table.columns.difference([*COLUMNS, *emotions], sort=False)
-    return Corpus(NAME, root, tuple(emotions), clips.join(table[extra])), source
+    clips = clips.join(table[extra].apply(typed)).reset_index(drop=True)
+    return Corpus(NAME, root, tuple(emotions), clips), source
 
 
 def _relative(path: str, root: Path) -> str:
     """`./a.wav`, or an absolute path inside the corpus folder, as it is listed there: `a.wav`."""
     file = Path(path)
     if file.is_absolute():
-        file = file.parent.resolve() / file.name
+        with suppress(OSError, ValueError, RuntimeError):  # it leads nowhere: refused later
+            file = file.parent.resolve() / file.name
     return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()

@@ -1,12 +1,34 @@
 """Check a clip table, also against its audio files."""
 
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.corpora.clip_table import COLUMNS, OPTIONAL, SPLITS, Corpus, CorpusError
-from emoshare_utils.corpora.reading import listed, require_columns
+from emoshare_utils.corpora.clip_table import (
+    COLUMNS,
+    EXPECTED,
+    OPTIONAL,
+    RESERVED,
+    SPLITS,
+    Corpus,
+    CorpusError,
+    cut,
+)
+from emoshare_utils.corpora.reading import (
+    folded,
+    listed,
+    numeric_shares,
+    refuse_blank,
+    require_columns,
+    whole_numbers,
+)
+
+LONGEST_NAME = 60  # characters of an emotion
+FEWEST = 2  # clips of train and of devel: one clip has no rank
 
 
 def validate(
@@ -14,10 +36,11 @@ def validate(
 ) -> tuple[Corpus, pd.DataFrame]:
     """Check a clip table against its audio files.
 
-    Shares outside [0, 1], or missing in train or devel, unknown splits and paths outside the
-    corpus folder are always refused. Duplicate clips, speakers in two splits, labels without
-    audio and audio without a label are refused too, unless `allow_missing`: then these clips are
-    dropped, as few as possible, and recorded with the reason.
+    Emotions that `check_emotions` refuses, shares outside [0, 1] or missing in train or devel,
+    unknown splits, fewer than two clips in train or devel, `n_raters` that are no whole numbers,
+    blank names, and paths outside the corpus folder are always refused. Duplicate clips, speakers
+    in two splits, labels without audio and audio without a label are refused too, unless
+    `allow_missing`: then these clips are dropped, as few as possible, and recorded with the reason.
 
     Args:
         corpus: the clip table as its adapter read it.
@@ -31,12 +54,24 @@ def validate(
     Raises:
         CorpusError: with what is wrong, how often, and the first five clips.
     """
+    check_emotions(corpus.emotions, source)
+    if twice := set(corpus.clips.columns[corpus.clips.columns.duplicated()]):
+        raise CorpusError(f"{source}: more than one column is called {listed(sorted(twice))}")
     require_columns(corpus.clips, ["clip_id", "path", "split", *corpus.emotions], source)
     clips = _completed(corpus.clips)
-    _check_splits(clips, source)
-    _check_shares(clips, corpus.emotions, source)
+    for column in ("clip_id", "path"):
+        refuse_blank(clips[column], source)
     for path in clips["path"]:
-        corpus.path(path)
+        try:
+            corpus.path(path)
+        except CorpusError as error:
+            raise CorpusError(f"{source}: {error}") from error
+    _check_splits(clips, source)
+    named = clips.set_axis(clips["clip_id"].rename(None))
+    clips["n_raters"] = whole_numbers(named["n_raters"], source, least=1).array
+    shares = numeric_shares(named[list(corpus.emotions)], clips["split"] == "test", source)
+    text = [emotion for emotion in shares if not pd.api.types.is_numeric_dtype(clips[emotion])]
+    clips[text] = shares[text].to_numpy()
 
     dropped = []
     for reason, find in _FAULTS.items():
@@ -64,10 +99,30 @@ def limit_rejected(rejected: pd.DataFrame, n_clips: int, limit: float, record: P
         )
 
 
+def check_emotions(emotions: Sequence[str], source: Path) -> None:
+    """Raise CorpusError, which names the emotion, if one cannot name a column and a folder."""
+    times = Counter(folded(emotion) for emotion in emotions)
+    for emotion in emotions:
+        if not emotion.strip():
+            fault = "is blank"
+        elif any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in emotion):
+            fault = "holds a line break or another control character"
+        elif len(emotion) > LONGEST_NAME:
+            fault = f"has {len(emotion)} characters, more than {LONGEST_NAME}"
+        elif emotion in RESERVED or emotion.startswith(EXPECTED):
+            fault = "is what a column of our own tables is called"
+        elif times[folded(emotion)] > 1:
+            fault = "is there twice (capital letters do not count: emotions name folders)"
+        else:
+            continue
+        raise CorpusError(f"{source}: the emotion {cut(emotion)} {fault}: rename the column")
+
+
 def _completed(clips: pd.DataFrame) -> pd.DataFrame:
     """`COLUMNS` first, null where the corpus does not have them."""
     unknown = {column: dtype for column, dtype in OPTIONAL.items() if column not in clips}
     clips = clips.assign(**dict.fromkeys(unknown, np.nan)).astype(unknown)
+    clips.index = pd.RangeIndex(1, len(clips) + 1, name="row")  # for messages
     return clips[[*COLUMNS, *clips.columns.difference(COLUMNS, sort=False)]]
 
 
@@ -76,25 +131,16 @@ def _check_splits(clips: pd.DataFrame, source: Path | str) -> None:
     if len(strange):
         raise CorpusError(
             f"{source}: the split of {listed(strange['clip_id'])} is "
-            f"{listed(sorted(set(strange['split'].astype(str))))}: expected {listed(SPLITS)}"
+            f"{listed(map(repr, sorted(set(strange['split'].astype(str)))))}: "
+            f"expected {listed(SPLITS)}"
         )
-    absent = [split for split in ("train", "devel") if split not in set(clips["split"])]
-    if absent:
-        raise CorpusError(f"{source}: no clip is in {listed(absent)}: train and devel are needed")
-
-
-def _check_shares(clips: pd.DataFrame, emotions: tuple[str, ...], source: Path) -> None:
-    shares = clips[list(emotions)]
-    outside = (shares < 0) | (shares > 1)
-    missing = shares.isna() & clips["split"].isin(["train", "devel"]).to_numpy()[:, None]
-    for fault, what in ((outside, "outside [0, 1]"), (missing, "missing in train or devel")):
-        if fault.to_numpy().any():
-            rows = clips["clip_id"][fault.any(axis=1)]
-            raise CorpusError(
-                f"{source}: shares {what} in {listed(shares.columns[fault.any()])}, {len(rows)} "
-                f"clips: {listed(rows)}. A share is the fraction of listeners, from 0 to 1 "
-                "(in your own table, name the share columns with shares)"
-            )
+    counts = clips["split"].value_counts()
+    few = [split for split in ("train", "devel") if counts.get(split, 0) < FEWEST]
+    if few:
+        found = [f"{counts.get(split, 'no')} clip is in {split}" for split in few]
+        raise CorpusError(
+            f"{source}: {listed(found)}: train and devel need {FEWEST} or more, which rho can rank"
+        )
 
 
 def _duplicates(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:

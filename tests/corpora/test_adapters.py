@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 
 from emoshare_utils import corpora
 from emoshare_utils.corpora import audio, compare23
@@ -29,16 +28,6 @@ CHALLENGE = [
     "Sadness",
     "Tiredness",
 ]
-
-
-@pytest.fixture
-def write_audio(sound):
-    def write(*files: Path) -> None:
-        for file in files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(file, sound(0, 800), 16_000)
-
-    return write
 
 
 def test_an_unknown_corpus_or_folder_is_refused(tmp_path):
@@ -117,8 +106,11 @@ class Notes:
 def notes(tmp_path, write_audio, monkeypatch) -> Path:
     monkeypatch.setattr(corpora.CORPORA, "entries", dict(corpora.CORPORA.entries))
     corpora.CORPORA.register("notes", Notes())
-    (tmp_path / "notes.txt").write_text("calm a train 0 .5\ncalm b devel .1 1\nwild c test .5 .5\n")
-    write_audio(*(tmp_path / "recordings" / f"{clip}.wav" for clip in "abc"))
+    (tmp_path / "notes.txt").write_text(
+        "calm a train 0 .5\ncalm b devel .1 1\nwild c test .5 .5\n"
+        "calm d train 1 .5\ncalm e devel .2 0\n"
+    )
+    write_audio(*(tmp_path / "recordings" / f"{clip}.wav" for clip in "abcde"))
     return tmp_path
 
 
@@ -127,7 +119,7 @@ def test_a_corpus_registered_from_outside_is_read_and_completed(notes):
     assert dropped.empty
     assert list(corpus.clips.columns) == [*COLUMNS, "mood", "Joy", "Awe"]
     assert corpus.clips[["speaker", "language", "n_raters", "duration_s"]].isna().all(axis=None)
-    np.testing.assert_array_equal(corpus.shares("devel"), [[0.1, 1]])
+    np.testing.assert_array_equal(corpus.shares("devel"), [[0.1, 1], [0.2, 0]])
     checked, rejected = audio.check(corpus)
     assert rejected.empty and (checked.clips["duration_s"] == 0.05).all()
 
@@ -135,11 +127,12 @@ def test_a_corpus_registered_from_outside_is_read_and_completed(notes):
 def test_a_corpus_registered_from_outside_is_checked_as_any_other(notes):
     with pytest.raises(CorpusError, match="'notes' has no option 'sufix'; .*did you mean 'suffix'"):
         corpora.load("notes", notes, sufix=".flac")
-    with pytest.raises(CorpusError, match="label without audio, 3 found: a, b, c"):
+    with pytest.raises(CorpusError, match="label without audio, 5 found: a, b, c, d, e"):
         corpora.load("notes", notes, suffix=".flac")
     with pytest.raises(CorpusError, match=r"the one that holds notes\.txt and the recordings"):
         corpora.load("notes", notes / "elsewhere")
-    (notes / "notes.txt").write_text("calm a train 0 1.5\ncalm b devel .1 1\nwild c test .5 .5\n")
+    file = notes / "notes.txt"
+    file.write_text(file.read_text().replace("a train 0 .5", "a train 0 1.5"))
     with pytest.raises(
         CorpusError, match=r"notes\.txt: shares outside \[0, 1\] in Awe, 1 clips: a"
     ):
@@ -155,10 +148,12 @@ def test_a_corpus_may_come_from_a_file_named_in_the_environment(tmp_path):
         "    LAYOUT, AUDIO, MAKES_ITSELF = 'nothing', 'wav', True\n"
         "    def read(root, **options):\n"
         "        (root / 'wav').mkdir(parents=True)\n"
-        "        for clip in 'ab': (root / 'wav' / f'{clip}.wav').touch()\n"
-        "        clips = {'clip_id': ['a', 'b'], 'path': ['wav/a.wav', 'wav/b.wav'],\n"
-        "                 'split': ['train', 'devel'], 'Joy': [0.0, options['joy']]}\n"
-        "        return Corpus('mine', root, ('Joy',), pd.DataFrame(clips)), root\n"
+        "        for clip in 'abcd': (root / 'wav' / f'{clip}.wav').touch()\n"
+        "        clips = pd.DataFrame({'clip_id': list('abcd')})\n"
+        "        clips['path'] = 'wav/' + clips['clip_id'] + '.wav'\n"
+        "        clips['split'] = ['train', 'train', 'devel', 'devel']\n"
+        "        clips['Joy'] = [0.0, options['joy']] * 2\n"
+        "        return Corpus('mine', root, ('Joy',), clips), root\n"
         "CORPORA.register('mine', Mine)\n"
     )
     script = (
@@ -169,7 +164,7 @@ def test_a_corpus_may_come_from_a_file_named_in_the_environment(tmp_path):
     environment = os.environ | {"EMOSHARE_EXTENSIONS": str(tmp_path / "mine.py")}
     command = [sys.executable, "-c", script]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout == "[0.0, 0.25]\n"
+    assert ran.stdout == "[0.0, 0.25, 0.0, 0.25]\n"
 
 
 # The challenge's layout: data/wav/*.wav and data/lab/{train,devel,test}.csv
@@ -249,10 +244,32 @@ def test_compare23_refuses_labels_that_lack_a_column_or_a_share(challenge, split
     with pytest.raises(CorpusError, match=rf"{split}\.csv has no column filename"):
         corpora.load("compare23", challenge)
     labels.replace(0.1, None).to_csv(file, index=False)
-    with pytest.raises(CorpusError, match=rf"missing in train or devel.*{split}_00001"):
+    with pytest.raises(CorpusError, match=rf"{split}\.csv: shares missing in train.*: line 3\."):
         corpora.load("compare23", challenge)
     file.unlink()
     with pytest.raises(CorpusError, match=rf"{split}\.csv is not there: .* lab/train\.csv"):
+        corpora.load("compare23", challenge)
+
+
+@pytest.mark.parametrize("value", ["?", "", "NA", "45%", "0,5", "1.5", "0.3O"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_compare23_names_the_cell_that_is_no_share(challenge, split, value):
+    file = challenge / "lab" / f"{split}.csv"
+    labels = pd.read_csv(file, dtype=str)
+    labels.loc[1, "Interest"] = value
+    labels.to_csv(file, index=False)
+    if split == "test" and value in ("?", "", "NA"):
+        assert np.isnan(corpora.load("compare23", challenge)[0].shares("test")[1, 6])
+        return
+    named = re.escape(f"'Interest' of line 3 is {value!r}: ")
+    with pytest.raises(CorpusError, match=rf"/lab/{split}\.csv: shares .* in Interest.*{named}"):
+        corpora.load("compare23", challenge, allow_missing=True)
+
+
+def test_compare23_masks_all_columns_of_test_or_none(challenge):
+    file = challenge / "lab" / "test.csv"
+    pd.read_csv(file).rename(columns={"Anger": "anger"}).to_csv(file, index=False)
+    with pytest.raises(CorpusError, match=r"test\.csv has no column Anger: expected filename"):
         corpora.load("compare23", challenge)
 
 
@@ -375,6 +392,56 @@ def test_crema_d_takes_given_splits(crema):
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (
+            (0, "A"),
+            "6",
+            "the votes A, D, F, H, N, S do not add up to numResponses in 1 rows, first",
+        ),
+        ((0, "A"), "-5", "A of line 2 is '-5': expected a whole number from 0 to"),
+        ((3, "N"), "2.5", "N of line 5 is '2.5': expected a whole number from 0 to"),
+        ((0, "numResponses"), "0", "numResponses of line 2 is '0': expected a whole number from 1"),
+        ((0, "numResponses"), "", "do not add up to numResponses in 1 rows, first in line 2"),
+        ((1, "fileName"), "", "'fileName' is blank in 1 rows, first in line 3"),
+        ((4, ""), "400001", "400001 in the first column, line 6, is no row's number"),
+        ((4, ""), "", "in the first column, line 6, is no row's number"),
+    ],
+)
+def test_crema_d_names_the_votes_that_are_none(crema, place, value, message):
+    file = crema / "processedResults" / "tabulatedVotes.csv"
+    votes = pd.read_csv(file, dtype=str).rename(columns={"Unnamed: 0": ""})
+    votes.loc[place] = value
+    votes.to_csv(file, index=False)
+    with pytest.raises(CorpusError, match=rf"tabulatedVotes\.csv: .*{message}"):
+        corpora.load("crema_d", crema)
+
+
+def test_crema_d_needs_the_numbers_of_the_rows(crema):
+    file = crema / "processedResults" / "tabulatedVotes.csv"
+    pd.read_csv(file).iloc[:, 1:].to_csv(file, index=False)
+    with pytest.raises(CorpusError, match="5, 0, 9, 5, 0 and 49 more in the first column, line 2"):
+        corpora.load("crema_d", crema)
+
+
+def test_crema_d_refuses_a_split_or_an_age_that_is_none_and_an_actor_twice(crema):
+    (crema / "splits.csv").write_text("ActorID,split\n1038,train\n1039,dev\n")
+    with pytest.raises(
+        CorpusError, match=r"splits\.csv: the split in line 3 is 'dev': expected tr"
+    ):
+        corpora.load("crema_d", crema)
+    (crema / "splits.csv").unlink()
+    file = crema / "VideoDemographics.csv"
+    people = file.read_text()
+    file.write_text(people.replace("1001,20", "1001,twenty"))
+    with pytest.raises(CorpusError, match=r"Demographics\.csv: Age of line 2 is 'twenty'"):
+        corpora.load("crema_d", crema)
+    file.write_text(people.replace("1001,", "1002,"))
+    with pytest.raises(CorpusError, match=r"Demographics\.csv: the actor of line 3 is there twice"):
+        corpora.load("crema_d", crema)
+
+
+@pytest.mark.parametrize(
     ("file", "column"),
     [("processedResults/tabulatedVotes.csv", "numResponses"), ("VideoDemographics.csv", "Age")],
 )
@@ -399,130 +466,3 @@ def test_crema_d_reads_the_real_sample():
     assert (actors.nunique() == 1).all()
     assert actors.first().value_counts().to_dict() == {"train": 45, "devel": 15}
     assert corpus.clips[["age", "sex", "race", "ethnicity"]].notna().all(axis=None)
-
-
-# Your own table
-
-
-@pytest.fixture
-def clips(tmp_path, write_audio) -> pd.DataFrame:
-    """Six clips of three speakers in `tmp_path`, under names that only text keeps."""
-    paths = [f"a/{i:03d}.wav" for i in range(6)]
-    write_audio(*(tmp_path / path for path in paths))
-    return pd.DataFrame(
-        {
-            "path": paths,
-            "split": ["train", "train", "devel", "devel", "test", "test"],
-            "speaker": ["01", "01", "02", "02", "03", "03"],
-            "Joy": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
-            "Awe": 0.5,
-        }
-    )
-
-
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_table_reads_csv_and_parquet(tmp_path, clips, ending):
-    table = clips.assign(
-        language="de", n_raters=[3, 4, 5, 6, 7, None], zone="north", accent="none", native=True
-    )
-    if ending == "csv":
-        table.to_csv(tmp_path / "mine.csv", index=False)
-    else:
-        table.set_index(pd.Index([0, 0, 0, 1, 1, 1])).to_parquet(tmp_path / "mine.parquet")
-    corpus, dropped = corpora.load("table", tmp_path, labels=f"mine.{ending}")
-    assert dropped.empty
-    assert corpus.emotions == ("Joy", "Awe")
-    assert list(corpus.clips.columns) == [*COLUMNS, "Joy", "Awe", "zone", "accent", "native"]
-    assert corpus.clips["clip_id"].tolist() == [f"a/{i:03d}" for i in range(6)]
-    for column in ("path", "split", "speaker", "Joy", "Awe"):
-        assert corpus.clips[column].tolist() == clips[column].tolist()
-    assert corpus.clips["n_raters"].dtype == "Int64"
-    assert corpus.clips["n_raters"].tolist()[:5] == [3, 4, 5, 6, 7]
-    assert set(corpus.clips["language"]) == {"de"}
-
-
-def test_table_keeps_its_clip_ids_as_text(tmp_path, clips):
-    clips.assign(clip_id=[f"{i:03d}" for i in range(6)]).to_csv(tmp_path / "clips.csv", index=False)
-    corpus, _ = corpora.load("table", tmp_path)
-    assert corpus.clips["clip_id"].tolist() == [f"{i:03d}" for i in range(6)]
-
-
-def test_table_draws_splits_over_speakers_where_none_are_given(tmp_path, clips):
-    clips.drop(columns="split").to_csv(tmp_path / "clips.csv", index=False)
-    corpus, _ = corpora.load("table", tmp_path, split_seed=1)
-    splits = corpus.clips.groupby("speaker")["split"]
-    assert (splits.nunique() == 1).all()
-    assert set(corpus.clips["split"]) == {"train", "devel", "test"}
-    others = [corpora.load("table", tmp_path, split_seed=seed)[0] for seed in (2, 3, 4)]
-    assert any((other.clips["split"] != corpus.clips["split"]).any() for other in others)
-
-
-def test_table_needs_a_split_or_every_clips_speaker(tmp_path, clips):
-    for columns in (["split", "speaker"], ["split"]):
-        clips.loc[3, "speaker"] = None
-        clips.drop(columns=columns).to_csv(tmp_path / "clips.csv", index=False)
-        with pytest.raises(CorpusError, match=r"clips\.csv has neither a split .*nor a speaker"):
-            corpora.load("table", tmp_path)
-
-
-def test_table_takes_the_share_columns_it_is_told(tmp_path, clips):
-    clips.assign(age=40).to_csv(tmp_path / "clips.csv", index=False)
-    alone, _ = corpora.load("table", str(tmp_path), shares="Awe")
-    assert alone.emotions == ("Awe",)
-    corpus, _ = corpora.load("table", tmp_path, shares=["Awe"])
-    assert corpus.emotions == ("Awe",)
-    assert list(corpus.clips.columns) == [*COLUMNS, "Awe", "Joy", "age"]
-    with pytest.raises(
-        CorpusError, match=r"clips\.csv has no column Fear: expected path, Awe, Fear"
-    ):
-        corpora.load("table", tmp_path, shares=["Awe", "Fear"])
-    with pytest.raises(CorpusError, match=r"outside \[0, 1\] in age"):
-        corpora.load("table", tmp_path)
-
-
-def test_table_without_a_share_or_a_path_is_refused(tmp_path, clips):
-    clips[["path", "split"]].to_csv(tmp_path / "clips.csv", index=False)
-    with pytest.raises(CorpusError, match="no share column: name them with shares"):
-        corpora.load("table", tmp_path)
-    clips.drop(columns="path").to_csv(tmp_path / "clips.csv", index=False)
-    with pytest.raises(CorpusError, match="has no column path"):
-        corpora.load("table", tmp_path)
-    clips.replace("a/003.wav", None).to_csv(tmp_path / "clips.csv", index=False)
-    with pytest.raises(CorpusError, match="path is blank in 1 rows, first in row 4"):
-        corpora.load("table", tmp_path)
-
-
-def test_table_must_be_there_and_of_a_known_kind(tmp_path):
-    with pytest.raises(CorpusError, match=r"clips\.csv is not there: .*named by labels"):
-        corpora.load("table", tmp_path)
-    with pytest.raises(CorpusError, match=r"clips\.xlsx: expected a table that ends in \.csv or"):
-        corpora.load("table", tmp_path, labels="clips.xlsx")
-    with pytest.raises(CorpusError, match="leaves the corpus folder"):
-        corpora.load("table", tmp_path, labels="../clips.csv")
-
-
-def test_table_paths_may_be_absolute_or_start_with_a_dot(tmp_path, clips):
-    (tmp_path / "alias").symlink_to(tmp_path)
-    clips.loc[1, "path"] = "./a/001.wav"
-    clips.loc[2, "path"] = str(tmp_path / "a" / "002.wav")
-    clips.loc[3, "path"] = str(tmp_path / "alias" / "a" / "003.wav")
-    clips.to_csv(tmp_path / "clips.csv", index=False)
-    corpus, _ = corpora.load("table", tmp_path)
-    assert corpus.clips["path"].tolist() == [f"a/{i:03d}.wav" for i in range(6)]
-    assert corpus.clips["clip_id"].tolist() == [f"a/{i:03d}" for i in range(6)]
-
-
-@pytest.mark.parametrize("path", ["/etc/hosts.wav", "../a/000.wav"])
-def test_table_paths_outside_are_refused(tmp_path, clips, path):
-    clips.loc[0, "path"] = path
-    clips.to_csv(tmp_path / "clips.csv", index=False)
-    with pytest.raises(CorpusError, match=f"'{path}' leaves the corpus folder"):
-        corpora.load("table", tmp_path, allow_missing=True)
-
-
-def test_audio_of_every_ending_is_looked_for(tmp_path, clips):
-    clips.to_csv(tmp_path / "clips.csv", index=False)
-    for name in ("b.wav", "c.FLAC", "d.ogg", "e.mp3", "readme.txt"):
-        (tmp_path / name).touch()
-    with pytest.raises(CorpusError, match="audio without label, 4 found: b, c, d, e"):
-        corpora.load("table", tmp_path)

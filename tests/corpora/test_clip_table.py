@@ -1,17 +1,23 @@
 """The clip table: what is refused, what is dropped and recorded, and how speakers are split."""
 
+import re
+import unicodedata
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from emoshare_utils.corpora.clip_table import COLUMNS, Corpus, CorpusError, resolve_inside
-from emoshare_utils.corpora.reading import (
-    numeric_shares,
-    read_table,
-    require_columns,
-    speaker_splits,
+from emoshare_utils.corpora.clip_table import (
+    COLUMNS,
+    RESERVED,
+    Corpus,
+    CorpusError,
+    resolve_inside,
 )
+from emoshare_utils.corpora.reading import speaker_splits
 from emoshare_utils.corpora.validation import limit_rejected, validate
+from emoshare_utils.results import tables
+from emoshare_utils.training.predictions import PREDICTION_COLUMNS
 
 
 @pytest.fixture
@@ -73,6 +79,27 @@ def test_a_path_through_a_linked_folder_is_refused(tmp_path):
         resolve_inside(tmp_path / "corpus", "wav/x.wav")
 
 
+@pytest.mark.parametrize("path", ["loop/x.wav", "loop", "a\0.wav"])
+def test_a_path_that_leads_nowhere_is_refused(tmp_path, table, check, path):
+    (tmp_path / "loop").symlink_to("loop")
+    clips = table(6)
+    clips.loc[2, "path"] = path
+    message = rf"labels\.csv: the path {re.escape(repr(path))} leads nowhere"
+    with pytest.raises(CorpusError, match=message):
+        check(clips, allow_missing=True)
+
+
+@pytest.mark.parametrize("path", [".", "wav", "wav/..", "x" * 5000])
+def test_a_path_that_is_no_audio_file_is_a_label_without_audio(tmp_path, table, check, path):
+    clips = table(9)
+    audio = set(clips["path"][1:])
+    clips.loc[0, "path"] = path
+    with pytest.raises(CorpusError, match="label without audio, 1 found: clip0"):
+        check(clips, audio)
+    corpus, dropped = check(clips, audio, allow_missing=True)
+    assert len(corpus.clips) == 8 and dropped["path"].tolist() == [path]
+
+
 def test_paths_inside_are_kept_also_where_the_corpus_folder_is_a_link(tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "corpus")
@@ -103,46 +130,101 @@ def test_columns_that_every_corpus_has_are_needed(table, check, column):
         check(clips.drop(columns=column), audio=set(clips["path"]))
 
 
-# Label files
+@pytest.mark.parametrize("column", ["clip_id", "path"])
+@pytest.mark.parametrize("value", ["", None])
+def test_a_clip_without_a_name_is_refused(table, check, column, value):
+    clips = table(6)
+    clips.loc[3, column] = value
+    with pytest.raises(CorpusError, match=rf"labels\.csv: '{column}' is blank.*first in row 4"):
+        check(clips, audio=set(), allow_missing=True)
 
 
-def test_a_missing_column_names_the_file_and_what_it_has(tmp_path):
-    with pytest.raises(CorpusError, match=r"a\.csv has no column Joy: expected.*found path, joy"):
-        require_columns(pd.DataFrame(columns=["path", "joy"]), ["path", "Joy"], tmp_path / "a.csv")
+def test_a_column_that_is_there_twice_is_refused(table, check):
+    clips = table(6)
+    clips = pd.concat([clips, clips[["Joy"]]], axis=1)
+    with pytest.raises(CorpusError, match=r"labels\.csv: more than one column is called Joy"):
+        check(clips)
+
+
+@pytest.mark.parametrize("value", [4.5, 0, -1, "many", np.inf])
+def test_raters_that_are_no_whole_number_are_refused(table, check, value):
+    clips = table(6).astype({"n_raters": object})
+    clips.loc[2, "n_raters"] = value
+    message = rf"n_raters of clip2 is '{value}': expected a whole number from 1 to"
+    with pytest.raises(CorpusError, match=message):
+        check(clips)
+
+
+def test_raters_and_shares_that_are_text_become_numbers(table, check):
+    clips = table(6).astype({"n_raters": object})
+    clips.loc[2, "n_raters"] = None
+    expected = clips.astype({"n_raters": "Int64"})
+    corpus, _ = check(clips.assign(Joy=clips["Joy"].astype(str), n_raters=["5", 5.0, None] * 2))
+    assert corpus.clips["n_raters"].tolist() == [5, 5, pd.NA] * 2
+    assert corpus.clips["n_raters"].dtype == "Int64"
+    pd.testing.assert_series_equal(corpus.clips["Joy"], expected["Joy"])
+
+
+# What emotions may be called
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "fault"),
     [
-        (None, "is not there: the corpus folder must hold a table"),
-        (b"", "is not readable as a table"),
-        (b"\xff\xfe\x00\x81", "is not readable as a table"),
-        (b'path,Joy\na,1\n"b', "is not readable as a table"),
-        (b"path\na\n", "has no column Joy"),
-        (b"path,Joy\na,1\n,0\n,1\n", "path is blank in 2 rows, first in row 2"),
+        *((name, "is what a column of our own tables is called") for name in sorted(RESERVED)),
+        ("expected_Joy", "is what a column of our own tables is called"),
+        ("", "is blank"),
+        (" \t", "is blank"),
+        ("Joy\nAnger", "holds a line break or another control character"),
+        ("Joy\u2028", "holds a line break or another control character"),
+        ("\x1b[31mJoy", "holds a line break or another control character"),
+        ("x" * 61, "has 61 characters, more than 60"),
+        ("x" * 100_000, "has 100000 characters, more than 60"),
+        ("anger", "is there twice (capital letters do not count: emotions name folders)"),
+        ("ANGER", "is there twice (capital letters do not count: emotions name folders)"),
     ],
 )
-def test_a_label_file_that_cannot_be_used_is_named(tmp_path, content, message):
-    file = tmp_path / "labels.csv"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(CorpusError, match=rf"{file}.*{message}"):
-        read_table(file, ["path", "Joy"], "a table")
+def test_a_name_that_no_emotion_may_have_is_refused(tmp_path, table, name, fault):
+    clips = table(6)[[*COLUMNS, "Anger"]]
+    corpus = Corpus("mine", tmp_path, ("Anger", name), clips.assign(**{name: 0.5}))
+    with pytest.raises(CorpusError) as refused:
+        validate(corpus, set(clips["path"]), tmp_path / "labels.csv")
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path}/labels.csv: the emotion ")
+    assert message.endswith(f" {fault}: rename the column") and message.isprintable()
+    assert len(message) < 300 + len(str(tmp_path))
 
 
-def test_a_parquet_file_that_is_none_is_named(tmp_path):
-    (tmp_path / "labels.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(CorpusError, match=r"labels\.parquet is not readable as a table"):
-        read_table(tmp_path / "labels.parquet", ["path"], "a table")
+def test_accents_coded_in_two_ways_are_one_name(tmp_path, table):
+    names = ["Überraschung", unicodedata.normalize("NFD", "Überraschung")]
+    clips = table(6).assign(**dict.fromkeys(names, 0.5))
+    with pytest.raises(CorpusError, match="'Überraschung' is there twice"):
+        validate(Corpus("mine", tmp_path, tuple(names), clips), set(clips["path"]), tmp_path)
 
 
-def test_masked_shares_are_null_and_anything_else_must_be_a_number(tmp_path):
-    table = pd.DataFrame({"Joy": ["0.5", "?", "", None], "Anger": [0.1, 0.2, None, 1]})
-    numbers = numeric_shares(table, ["Joy", "Anger"], tmp_path / "a.csv")
-    np.testing.assert_array_equal(numbers["Joy"], [0.5, np.nan, np.nan, np.nan])
-    np.testing.assert_array_equal(numbers["Anger"], [0.1, 0.2, np.nan, 1])
-    with pytest.raises(CorpusError, match=r"a\.csv, column Joy: '0,5' is not a number in \[0, 1\]"):
-        numeric_shares(pd.DataFrame({"Joy": ["0.5", "0,5"]}), ["Joy"], tmp_path / "a.csv")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("$x_{$", "<script>", "=1+1", "+1", "@a", "-", "Überraschung", "人", "a/b", "..", "😀"),
+        *("Mean", "expected", "meaning", "joy, quiet", "Joy ", "7", "x" * 60, 'a"b', "a`b|c\\d"),
+    ],
+)
+def test_odd_names_that_can_be_printed_are_kept(tmp_path, table, name):
+    clips = table(6).assign(**{name: 0.5})
+    corpus = Corpus("mine", tmp_path, ("Anger", name), clips)
+    checked, _ = validate(corpus, set(clips["path"]), tmp_path / "labels.csv")
+    checked.save(tmp_path / "run")
+    assert Corpus.load(tmp_path / "run").emotions == ("Anger", name)
+    assert checked.further_columns == ["Joy"]
+
+
+def test_every_column_that_an_emotion_stands_beside_is_reserved():
+    results = pd.DataFrame({"encoder": "fbank", "architecture": [0, 1], "emotion": "Joy"})
+    results = results.assign(seed=0, split="devel", n=5, rho=0.5, note="")
+    one = tables.table1(results, ["Joy"])
+    averaged = tables.table2(results, ["Joy"])
+    beside = {*COLUMNS, *PREDICTION_COLUMNS, *one.columns, *averaged.columns} - {"Joy"}
+    assert beside <= RESERVED
 
 
 # Shares and splits: refused whatever allow_missing says
@@ -183,6 +265,17 @@ def test_an_unknown_split_is_refused(table, check, split):
     clips.loc[3, "split"] = split
     with pytest.raises(CorpusError, match="the split of clip3 is .*: expected train, devel, test"):
         check(clips)
+
+
+@pytest.mark.parametrize("split", ["train", "devel"])
+def test_one_clip_of_train_or_devel_is_too_few(table, check, split):
+    clips = table(9)
+    rows = clips.index[clips["split"] == split]
+    check(clips.drop(rows[:1]))
+    with pytest.raises(CorpusError, match=f": 1 clip is in {split}: train and devel need 2 or"):
+        check(clips.drop(rows[:2]))
+    with pytest.raises(CorpusError, match=f"faulty clips dropped: 1 clip is in {split}"):
+        check(clips, audio=set(clips["path"].drop(rows[:2])), allow_missing=True)
 
 
 @pytest.mark.parametrize("split", ["train", "devel"])
@@ -263,10 +356,10 @@ def test_a_dropped_clip_is_recorded_once(table, check):
 
 
 def test_a_speaker_keeps_the_split_whose_audio_is_there(table, check):
-    clips = table(12)
+    clips = table(15)
     clips.loc[[0, 3, 6, 1, 4], "speaker"] = "torn"  # three in train, two in devel
     corpus, dropped = check(clips, audio=set(clips["path"].drop([0, 3, 6])), allow_missing=True)
-    assert len(corpus.clips) == 9
+    assert len(corpus.clips) == 12
     assert set(dropped["reason"]) == {"label without audio"}
 
 
