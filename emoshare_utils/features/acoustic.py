@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.fft import dct
 from torch import Tensor, nn
 from torchaudio import transforms
 
@@ -22,14 +23,14 @@ ACOUSTIC_HOP = 160  # samples: 10 ms
 FFT = 512  # samples; at 400 the lowest mel bands would be narrower than a bin
 BANDS = 40
 F_MIN, F_MAX = 0.0, 8000.0  # Hz
-FLOOR = 1e-8  # power, well below 16-bit quantisation noise
+FLOOR = 1e-8  # of power, well below 16-bit quantisation noise: what is less counts as this
 EGEMAPS_WINDOW = 960  # samples: 60 ms, eGeMAPS's longest
 EGEMAPS_LARGEST = 6e4  # fits float16; a deviation divided by a mean near zero can be larger
-VERSION = 1  # raise it when the frames of a clip change
+VERSION = 2  # raise it when the frames of a clip change
 SHORT_TIME = {"window": WINDOW, "hop": ACOUSTIC_HOP, "fft": FFT}
-SHORT_TIME |= {"bands": BANDS, "range_hz": [F_MIN, F_MAX]}
-_TRANSFORM = {"n_fft": FFT, "win_length": WINDOW, "hop_length": ACOUSTIC_HOP}
-_MEL = _TRANSFORM | {"n_mels": BANDS, "f_min": F_MIN, "f_max": F_MAX}
+SHORT_TIME |= {"bands": BANDS, "range_hz": [F_MIN, F_MAX], "floor": FLOOR}
+TRANSFORM = {"n_fft": FFT, "win_length": WINDOW, "hop_length": ACOUSTIC_HOP}
+MEL = TRANSFORM | {"n_mels": BANDS, "f_min": F_MIN, "f_max": F_MAX}
 
 
 class Acoustic(Encoder):
@@ -60,26 +61,22 @@ class Fbank(Acoustic):
     """40 log-mel bands from 0 to 8,000 Hz."""
 
     width = BANDS
-    make = staticmethod(partial(transforms.MelSpectrogram, audio.SAMPLE_RATE, **_MEL))
+    make = staticmethod(partial(transforms.MelSpectrogram, audio.SAMPLE_RATE, **MEL))
 
 
-class Mfcc(Acoustic):
-    """40 cepstral coefficients of the log-mel bands."""
-
-    width = BANDS
-    make = staticmethod(
-        partial(transforms.MFCC, audio.SAMPLE_RATE, BANDS, log_mels=True, melkwargs=_MEL)
-    )
+class Mfcc(Fbank):
+    """40 cepstral coefficients: the orthonormal cosine transform (DCT-II) of `Fbank`'s bands."""
 
     def frames_of(self, samples: Tensor) -> Tensor:
-        return self.transform(samples).T
+        bands = super().frames_of(samples).cpu().double().numpy()
+        return torch.from_numpy(dct(bands, norm="ortho")).float()
 
 
 class Spectrogram(Acoustic):
     """The log-power spectrum in 257 bins of 31.25 Hz."""
 
     width = FFT // 2 + 1
-    make = staticmethod(partial(transforms.Spectrogram, **_TRANSFORM))
+    make = staticmethod(partial(transforms.Spectrogram, **TRANSFORM))
 
 
 class Egemaps(Acoustic):
@@ -105,7 +102,7 @@ class Egemaps(Acoustic):
         super().__init__(*request)
 
     def n_frames(self, n_samples: int) -> int:
-        return 1
+        return int(n_samples >= EGEMAPS_WINDOW)
 
     def frames_of(self, samples: Tensor) -> Tensor:
         if len(samples) < EGEMAPS_WINDOW:

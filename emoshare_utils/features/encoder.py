@@ -24,12 +24,14 @@ and Dask workers all import it; `encoder = "peak"` then works wherever "fbank" d
 """
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 CPU = torch.device("cpu")
+THREE_S = 48_000  # samples
 
 
 class EncoderError(RuntimeError):
@@ -67,7 +69,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def n_frames(self, n_samples: int) -> int:
-        """L, the number of frames of a clip of `n_samples`."""
+        """L, the number of frames of a clip of `n_samples` at 16 kHz; 0 if it is too short."""
 
     @abstractmethod
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -80,6 +82,15 @@ class Encoder(ABC):
         """The frames (L, W) of one clip, samples (n,)."""
         (frames,) = self.encode([samples])
         return frames
+
+    def shortest(self, n_frames: int = 1) -> int:
+        """The fewest samples that make `n_frames` frames, or 3 s of them if that takes longer."""
+        return bisect_left(range(THREE_S), n_frames, key=self.n_frames)
+
+
+def brief(error: Exception) -> str:
+    """What an exception of another library says, in one line, for messages."""
+    return " ".join(str(error).split())[:300].rstrip(".")
 
 
 def relative_error(frames: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> float:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emoshare_utils.device import choose_device
+from emoshare_utils.device import choose_device, one_thread
 from emoshare_utils.features.acoustic import ACOUSTIC
-from emoshare_utils.features.encoder import Encoder, EncoderError, relative_error
+from emoshare_utils.features.encoder import Encoder, EncoderError, brief, relative_error
 from emoshare_utils.features.pretrained import (
     MINIS,
     PAPER_ENCODERS,
@@ -47,8 +47,8 @@ def load_encoder(
             hardware; it prints what it takes.
 
     Raises:
-        EncoderError: it cannot be loaded or has no such layer; the message has the cause and
-            what to do.
+        EncoderError: it cannot be loaded, has no such layer, or makes other frames than it says;
+            the message has the cause and what to do.
         ValueError: no such device or precision.
     """
     model_name, layer = split_layer(name)
@@ -68,9 +68,41 @@ def load_encoder(
         raise EncoderError(f"encoder {name!r}: {model_name} has no layers, so leave '@' out")
     if layer not in (None, POOLED) and layer > encoder.n_layers:
         raise EncoderError(f"encoder {name!r}: {model_name} has the layers 0 to {encoder.n_layers}")
+    _try(encoder)
     encoder.request = {"name": name, "device": device, "normalise": normalise}
     encoder.request["precision"] = encoder.settings.get("precision", precision)  # not "auto"
     return encoder
+
+
+def _try(encoder: Encoder) -> None:
+    """Raise EncoderError unless two short clips get the frames and the width that it says.
+
+    The longer clip has just enough samples for its third frame, the other one sample less, so a
+    frame count from a wrong window or hop shows.
+    """
+    longer = encoder.shortest(3)
+    lengths = [n for n in (longer - 1, longer) if encoder.n_frames(n)]
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, longer).astype(np.float32)
+    said = [(encoder.n_frames(n), encoder.width) for n in lengths]
+    try:
+        with one_thread():  # two only wait for each other in clips so short
+            found = encoder.encode([noise[:n] for n in lengths])
+    except Exception as error:  # of torch, or of whoever wrote the encoder
+        raise EncoderError(
+            f"encoder {encoder.name!r} fails on clips of {lengths} samples: {brief(error)}"
+        ) from error
+    shapes = [frames.shape for frames in found]
+    if shapes != said:
+        raise EncoderError(
+            f"encoder {encoder.name!r}: clips of {lengths} samples get frames of shape {shapes}, "
+            f"but its n_frames and width say {said}. If it is an encoder of your own, correct "
+            "these; if not, it cannot be used here"
+        )
+    if not all(np.isfinite(frames).all() for frames in found):
+        raise EncoderError(
+            f"encoder {encoder.name!r} makes NaN or infinite frames of noise: its weights are "
+            "damaged, so get them again"
+        )
 
 
 def batch_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:

@@ -2,27 +2,39 @@
 
 Unless another layer or precision is asked for, frames are the `last_hidden_state`, in float32. An
 n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its longest one (section
-2.1); the two numbers are those of the convolutions in the model's configuration.
+2.1); the two numbers follow from the convolutions in the model's configuration. A model made for
+another sampling rate gets each clip resampled to it.
 """
 
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, HubertConfig, HubertModel
+from torchaudio.transforms import Resample
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    HubertConfig,
+    HubertModel,
+    PretrainedConfig,
+)
 
 from emoshare_utils.corpora import audio
+from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.device import choose_precision, one_thread
-from emoshare_utils.features.encoder import CPU, Encoder, EncoderError
-from emoshare_utils.features.small_network import MiniConfig, start_as_filters
+from emoshare_utils.features.encoder import CPU, Encoder, EncoderError, brief
+from emoshare_utils.features.small_network import HOP, MiniConfig, start_as_filters
 from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
 from emoshare_utils.features.speech_layers import receptive_field
 from emoshare_utils.files import checksum
@@ -31,6 +43,9 @@ from emoshare_utils.paths import home
 
 VERSION = 2  # raise it when the frames of a clip change
 TRAINING_ONLY = {"masked_spec_embed"}  # a weight that frames do not depend on
+RATES = range(4_000, 192_001, 25)  # Hz; a filter from 16 kHz to any other takes gigabytes
+READ_SAMPLES = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
+READ_SAMPLES += ("wav2vec2-conformer", "sew", "sew-d")  # model types whose geometry is known here
 ABOUT = {"_name_or_path", "transformers_version", "architectures", "dtype"}  # nor these settings
 
 
@@ -48,15 +63,27 @@ PAPER_ENCODERS = {
     "hubert-base": Pretrained("facebook/hubert-base-ls960", normalise=False),
     "hubert-large": Pretrained("facebook/hubert-large-ll60k", normalise=True),
 }
+
+
 MINIS = ("hubert-mini", "wav2vec2-mini")
 MINI = Path(__file__).parents[1] / "pretraining" / "encoders"  # one folder each, by notebook 07
+
+
+class Loaded(NamedTuple):
+    """A model, what tells its weights from others, and what it is fed: samples at `rate` Hz."""
+
+    model: nn.Module
+    revision: str
+    normalise: bool
+    rate: int = SAMPLE_RATE
 
 
 class HuggingFaceEncoder(Encoder):
     """A Hugging Face model that reads samples; arguments as `load_encoder`.
 
     Raises:
-        EncoderError: the model cannot be loaded.
+        EncoderError: the model cannot be loaded, is another kind, or says no rate to resample to;
+            "@pooled" of layers of two widths.
         ValueError: an unknown precision.
     """
 
@@ -70,14 +97,9 @@ class HuggingFaceEncoder(Encoder):
         super().__init__(name, device)
         model_name, self.layer = split_layer(name)
         dtype = choose_precision(precision, device)
-        model, normalise, revision = self._load(model_name, normalise)
-        config = model.config
-        self.n_layers, self.width = config.num_hidden_layers, config.hidden_size
-        convolutions = [*zip(config.conv_kernel, config.conv_stride)]
-        if self.layer in (None, self.n_layers) and getattr(config, "add_adapter", False):
-            self.width = config.output_hidden_size
-            convolutions += [(1, config.adapter_stride)] * config.num_adapter_layers  # padded by 1
-        self.field, self.hop = receptive_field(convolutions)
+        model, revision, normalise, self.rate = self._load(model_name, normalise)
+        self.n_layers = model.config.num_hidden_layers
+        self._read_geometry(model.config)
         self.settings |= {
             "revision": revision,
             "layer": "last_hidden_state" if self.layer is None else self.layer,
@@ -87,22 +109,57 @@ class HuggingFaceEncoder(Encoder):
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
+        # absent where they are the paper's encoders', so that their stores keep their names
+        if self.rate != SAMPLE_RATE:
+            self.settings["rate"] = self.rate
+        if self.layer != POOLED and self.hop * SAMPLE_RATE != HOP * self.rate:
+            self.settings["hop"] = self.hop * SAMPLE_RATE / self.rate
+        self.resample = Resample(SAMPLE_RATE, self.rate)
         model = model.to(device).eval().requires_grad_(False)
         with one_thread():  # as the workers that use it: a CPU lays out weights for its threads
             network = SpeechEncoder if supports(model) else ClipByClip
             self.network = network(model, normalise, dtype)
 
+    def _read_geometry(self, config: PretrainedConfig) -> None:
+        """Set `width`; and `field`, `hop` and `least` in samples at the encoder's own rate.
+
+        An adapter follows the last layer and pads each of its convolutions by one frame on either
+        side. SEW's layers run on the mean of a few frames each; its last one is spread out again.
+        """
+        front = [*zip(config.conv_kernel, config.conv_stride)]
+        squeezed = [(getattr(config, "squeeze_factor", 1),) * 2]
+        adapter, self.width = [], config.hidden_size
+        last = self.layer in (None, self.n_layers)
+        if getattr(config, "add_adapter", False):
+            adapter = [(config.adapter_kernel_size - 2, config.adapter_stride)]
+            adapter *= config.num_adapter_layers
+            if last:
+                self.width = config.output_hidden_size
+            elif self.layer == POOLED and config.output_hidden_size != self.width:
+                raise EncoderError(
+                    f"encoder {self.name!r}: its layers are {self.width} wide and its adapter's "
+                    f"frames {config.output_hidden_size}, so ask for one layer, as in '@1'"
+                )
+        self.field, self.hop = receptive_field(front + (adapter if last else squeezed))
+        every = front + squeezed + adapter  # each of them runs, whatever the layer asked for
+        self.least = max(receptive_field(every[: i + 1])[0] for i in range(len(every)))
+
     def n_frames(self, n_samples: int) -> int:
         """floor((n - 400) / 320) + 1 for most models; "@pooled" has one frame per layer."""
-        pooled = self.layer == POOLED
-        return 1 + (self.n_layers if pooled else (n_samples - self.field) // self.hop)
+        n_samples = self._at_its_rate(n_samples)
+        if n_samples < self.least:
+            return 0
+        return 1 + (self.n_layers if self.layer == POOLED else (n_samples - self.field) // self.hop)
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         for samples in clips:
-            if len(samples) < self.field:
-                raise ValueError(f"{len(samples)} samples: at least {self.field} are needed")
-        states = self.network([torch.from_numpy(samples) for samples in clips])
+            if not self.n_frames(len(samples)):
+                raise ValueError(
+                    f"{len(samples)} samples: at least {self.shortest()} are needed for a frame of "
+                    f"{self.name}"
+                )
+        states = self.network([self._resampled(torch.from_numpy(samples)) for samples in clips])
         if self.layer == POOLED:
             means = [torch.stack(_means(*state)) for state in states]
             return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
@@ -110,36 +167,43 @@ class HuggingFaceEncoder(Encoder):
         state, lengths = deque(states, 1).pop() if last else next(islice(states, self.layer, None))
         return [clip.numpy() for clip in state.float().cpu().split(lengths)]
 
-    def _load(self, model_name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
-        """The model, whether to normalise, and what tells these weights from others."""
+    def _at_its_rate(self, n_samples: int) -> int:
+        """How many samples at the encoder's rate `n_samples` at 16 kHz become, rounded up."""
+        return -(-n_samples * self.rate // SAMPLE_RATE)
+
+    def _resampled(self, samples: Tensor) -> Tensor:
+        longer = F.pad(samples, (0, SAMPLE_RATE // 100))  # of long clips torchaudio drops samples
+        return self.resample(longer)[: self._at_its_rate(len(samples))]
+
+    def _load(self, model_name: str, normalise: bool | None) -> Loaded:
         folder = (MINI if model_name in MINIS else home()) / Path(model_name).expanduser()
         known = PAPER_ENCODERS.get(model_name)
         source = str(folder) if folder.is_dir() else known.id if known else model_name
+        if normalise is None and known:
+            normalise = known.normalise
         try:
             with _no_bar() if folder.is_dir() else nullcontext():
                 model, commit = _read(source)
-            if normalise is None and known:
-                normalise = known.normalise
-            elif normalise is None:
-                normalise = bool(AutoFeatureExtractor.from_pretrained(source).do_normalize)
+            normalise, rate = _fed(source, normalise, known is not None)
+        except EncoderError as error:
+            raise EncoderError(f"encoder {model_name!r} ({source}): {error}") from error
         except Exception as error:  # of the network, the files, or what is in them
-            cause = " ".join(str(error).split())[:300].rstrip(".")
             raise EncoderError(
-                f"encoder {model_name!r} ({source}) could not be loaded: {cause}. Without a "
+                f"encoder {model_name!r} ({source}) could not be loaded: {brief(error)}. Without a "
                 "network, name a local folder that holds config.json, preprocessor_config.json "
                 "and model.safetensors, as in encoder = '/models/hubert-large-ll60k'"
             ) from error
-        return model, normalise, commit or _revision(model)
+        return Loaded(model, commit or _revision(model), normalise, rate)
 
 
 class UntrainedEncoder(HuggingFaceEncoder):
     """The small encoders' network before its first update, the same at every load."""
 
-    def _load(self, model_name: str, normalise: bool | None) -> tuple[nn.Module, bool, str]:
+    def _load(self, model_name: str, normalise: bool | None) -> Loaded:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = start_as_filters(HubertModel(HubertConfig(**MiniConfig().settings())))
-        return model, normalise is not False, "seed 0"
+        return Loaded(model, "seed 0", normalise is not False)
 
 
 class ClipByClip(nn.Module):
@@ -170,19 +234,52 @@ def _read(source: str) -> tuple[nn.Module, str | None]:
     """The model of a folder or id, in float32, and the commit of an id.
 
     Raises:
-        ValueError: it is another kind of model, or lacks weights.
+        EncoderError: it is another kind of model.
+        ValueError: it lacks weights.
     """
     config = AutoConfig.from_pretrained(source)
-    if not hasattr(config, "conv_stride"):
-        raise ValueError(
-            f"it is a {config.model_type} model, which does not read samples: wav2vec2, HuBERT, "
-            "WavLM and their like do"
+    if config.model_type not in READ_SAMPLES:
+        raise EncoderError(
+            f"it is a {config.model_type} model, not an encoder that reads samples: expected one "
+            f"of {', '.join(READ_SAMPLES)}"
         )
     model, loaded = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
     if absent:  # transformers would give them random values
         raise ValueError(f"it lacks {len(absent)} of the model's weights, as {absent[0]}")
     return model, getattr(config, "_commit_hash", None)
+
+
+def _fed(source: str, normalise: bool | None, known: bool) -> tuple[bool, int]:
+    """Whether to normalise samples, and the rate in Hz that a model was made for.
+
+    Its feature extractor says both; a file that leaves the rate out means 16,000 Hz, which is
+    transformers' default. Where a folder has no such file, a user who gives `normalise` gets
+    16,000 Hz and is told so; the paper's encoders, which are `known`, read 16,000 Hz.
+
+    Raises:
+        EncoderError: it says something else than true or false, or no rate.
+    """
+    files = [Path(source) / name for name in ("preprocessor_config.json", "processor_config.json")]
+    here = Path(source).is_dir()
+    if normalise is not None and (here or known) and not any(file.is_file() for file in files):
+        if here:
+            print(f"{source} has no preprocessor_config.json: taken to read 16,000 Hz", flush=True)
+        return normalise, SAMPLE_RATE
+    extractor = AutoFeatureExtractor.from_pretrained(source)
+    if normalise is None:
+        normalise = _said(extractor, "do_normalize", (True, False, None), "true or false")
+    rate = _said(extractor, "sampling_rate", RATES, "Hz, a multiple of 25 from 4,000 to 192,000")
+    return bool(normalise), int(rate)
+
+
+def _said(extractor: object, key: str, known: Container, expected: str) -> Any:
+    value = getattr(extractor, key, None)
+    if value not in known:
+        raise EncoderError(
+            f"its preprocessor_config.json says {key} = {value!r:.80}: expected {expected}"
+        )
+    return value
 
 
 @contextmanager
