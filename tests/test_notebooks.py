@@ -39,6 +39,7 @@ SMALL = {
     "draws": 5,
     "variant_encoder": "fbank",
     "variant_emotions": 2,
+    "variant_seed": [0, 1],
     "variant_training": {**TRAINING, "epochs": 1},
     "differences": ["output"],
     "dead_seeds": 2,
@@ -200,8 +201,8 @@ def test_smoke_scores_every_encoder_architecture_and_emotion(smoke):
     assert results["rho"].notna().all() and results["rho"].between(-1, 1).all()
     assert (results["ci_low"] <= results["ci_high"]).all()
     assert (results["ci_speakers_low"] <= results["ci_speakers_high"]).all()
-    ceilings = pd.read_csv(smoke.folder / "ceilings.csv")
-    assert set(ceilings["kind"]) == {"exact", "estimated"}
+    expected = pd.read_parquet(smoke.folder / "expected_rho.parquet")
+    assert set(expected["kind"]) == {"exact", "estimated"}
     clips = pd.read_parquet(smoke.folder / "clips.parquet")
     assert len(clips) == 48 and clips["speaker"].nunique() == 12
     assert (results["n"] == 8).all()
@@ -308,8 +309,10 @@ def test_the_released_code_trains_and_wants_a_fixed_length(smoke):
 
 def test_variants_leave_the_main_systems_alone(smoke):
     table = pd.read_csv(smoke.figures / "variants.csv")
-    paper = table[table["variant"] == "paper"]
-    assert (paper[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
+    changed = table[table["variant"] != "paper"]
+    defined = changed["constant"] == 0
+    assert (changed["difference"].notna() == defined).all() and (changed["seeds"] == 2).all()
+    assert (changed.loc[defined, "n_speakers"] > 1).all()
     assert sorted(path.name for path in (smoke.folder / "variants").iterdir()) == sorted(
         {"paper", "output", "weight_norm", "but_output", "released"}
     )
@@ -360,7 +363,9 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     assert (table2["baseline"] == "paper").all() and (table2["baseline_mean_rho"] == 0.5).all()
     assert (pd.read_csv(this.figures / "table1.csv")["source"] == "paper").any()
     assert "imulated" not in "".join(said(executed(this, number)) for number in ("03", "04"))
-    assert pd.read_csv(this.folder / "ceilings.csv").empty  # the number of raters is not given
+    assert pd.read_parquet(
+        this.folder / "expected_rho.parquet"
+    ).empty  # the number of raters is not given
     assert devel["ci_speakers_low"].isna().all() and devel["ci_low"].notna().all()
     assert "simulated" not in (this.figures / "table1.html").read_text()
     shares = pd.read_parquet(this.folder / "clips.parquet")[list(PAPER_EMOTIONS)].dropna()
@@ -398,10 +403,10 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
     results = pd.read_parquet(this.results)
     assert results["emotion"].nunique() == 6
     assert set(results["split"]) == {"devel", "test"}
-    assert set(pd.read_csv(this.folder / "ceilings.csv")["kind"]) == {"estimated"}
+    assert set(pd.read_parquet(this.folder / "expected_rho.parquet")["kind"]) == {"estimated"}
     assert not (this.folder / "submission.csv").exists()
     variants = pd.read_csv(this.figures / "variants.csv")
     assert {"paper", "output", "released"} < set(variants["variant"])
-    assert (variants["networks"] == 2).all() and (variants["n"] == results["n"].max()).all()
+    assert (variants["networks"] == 4).all() and {results["n"].max()} == {*variants["n"].dropna()}
     table1 = pd.read_csv(this.figures / "table1.csv")
     assert {"Disgust", "Neutral"} <= set(table1.columns) and (table1["source"] == "ours").all()

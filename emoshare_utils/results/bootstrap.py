@@ -74,9 +74,13 @@ def interval(
     With few units (clips, speakers) resamples vary too little. Given their number, the interval is
     widened as Student's t is against the normal distribution (the expanded percentile interval of
     Hesterberg 2015, doi:10.1080/00031305.2015.1089789): by 29 % with 8 units, 2 % with 100.
+
+    A resample without a value does not count: the few clips (or the one speaker) in which a rare
+    emotion was heard may be missing from it. So a mean is over the same emotions in all that count.
+    Where fewer than half have a value there is no interval (NaN).
     """
-    values = values[np.isfinite(values)]
-    if not len(values):
+    resamples, values = len(values), values[np.isfinite(values)]
+    if not len(values) or 2 * len(values) < resamples:
         return float("nan"), float("nan")
     tail = (1 - confidence) / 2
     if units is not None and units > 1:

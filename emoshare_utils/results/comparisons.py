@@ -7,10 +7,17 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.names import ARCHITECTURES, label, ordered, system
-from emoshare_utils.results.metrics import rhos
+from emoshare_utils.results.metrics import (
+    CONSTANT_SHARE,
+    constant_shares,
+    mean_note,
+    mean_over_emotions,
+    rhos,
+)
+from emoshare_utils.results.scores import why_undefined
 from emoshare_utils.results.shared_clips import BOUNDS, SharedClips, group_by_clips
 
-_COLUMNS = ["contrast", "split", "n", "n_speakers", "seeds", "difference", *BOUNDS, "sign"]
+_COLUMNS = ["contrast", "split", "n", "n_speakers", "seeds", "difference", *BOUNDS, "sign", "note"]
 # A name -> the weight of each (encoder, architecture): a minus b is {a: 1, b: -1}.
 Contrasts = Mapping[str, Mapping[tuple[str, int], float]]
 
@@ -22,23 +29,30 @@ def compare(
     split: str = "devel",
     resamples: int = 1000,
     speakers: Mapping[str, str] | None = None,
+    over_seeds: bool = False,
 ) -> pd.DataFrame:
     """Compute differences of systems in mean rho, averaged over seeds, with 95 % intervals.
 
     All systems get the same resamples, so what makes some clips hard for every system cancels:
     the interval of a difference may exclude 0 where those of the two systems overlap. It holds for
-    other clips or speakers, not for networks trained again with another seed.
+    other clips or speakers; for networks trained again with another seed only if `over_seeds`.
+
+    Means over emotions follow the rule of `metrics.mean_over_emotions`.
 
     Args:
         predictions, emotions, resamples, speakers: as in `score`.
         contrasts: name -> the weight of each (encoder, architecture): {a: 1, b: -1} is a minus b,
             and a difference between two differences has four weights.
         split: the split to compare on.
+        over_seeds: resample the seeds too, together with the clips or speakers: of n seeds, n - 1
+            are drawn with replacement, which gives a mean of n its variance without bias. Seeds are
+            paired: systems of one seed are drawn together. Nothing changes with one seed.
 
     Returns:
         One row per contrast: contrast, split, n, n_speakers, seeds (the fewest of its systems),
-        difference, ci_low, ci_high, ci_speakers_low, ci_speakers_high, and sign: 1 where the
-        intervals lie above 0, -1 where they lie below, 0 where one of them includes 0.
+        difference, ci_low, ci_high, ci_speakers_low, ci_speakers_high, sign: 1 where the
+        intervals lie above 0, -1 where they lie below, 0 where one of them includes 0 or there is
+        none, and note: which emotions the means leave out, or why the difference is undefined.
 
     Raises:
         ValueError: a contrast names a system without predictions, or systems do not predict the
@@ -53,7 +67,7 @@ def compare(
             f"some of {', '.join(map(str, sorted(found)))}"
         )
     if not contrasts:
-        return pd.DataFrame(columns=_COLUMNS).astype(dict.fromkeys(_COLUMNS[4:], float))
+        return pd.DataFrame(columns=_COLUMNS).astype(dict.fromkeys(_COLUMNS[4:-1], float))
     used = [system in needed for system in zip(rows["encoder"], rows["architecture"])]
     groups = list(group_by_clips(rows[used], emotions, speakers))
     if len(groups) != 1:
@@ -62,31 +76,77 @@ def compare(
             "predict; run notebooks/03_training.ipynb again for the systems that differ"
         )
     (group,) = groups
-    scored = [rhos(group.shares, one).mean() for one in group.predictions]
-    samples = [sample.mean(axis=2) for sample in group.resampled(resamples)]
+    scored = np.array([rhos(group.shares, one) for one in group.predictions])
+    left_out = constant_shares(group.shares)
+    means = mean_over_emotions(scored, left_out)
+    samples = [mean_over_emotions(one, left_out) for one in group.resampled(resamples)]
+    if over_seeds:
+        samples = [one * _times_drawn(group, resamples) for one in samples]
     about = {"split": split, "n": len(group.shares), "n_speakers": group.n_speakers}
-    table = [
-        {"contrast": name} | about | _difference(group, weights, np.array(scored), samples)
-        for name, weights in contrasts.items()
-    ]
+    table = []
+    for name, weights in contrasts.items():
+        row = {"contrast": name} | about | _difference(group, weights, means, samples)
+        table.append(row | {"note": _note(group, weights, scored, emotions, row)})
     return pd.DataFrame(table, columns=_COLUMNS)
+
+
+def _times_drawn(group: SharedClips, resamples: int) -> np.ndarray:
+    """Draw n - 1 of the n seeds in each resample: how often each system's is, mean 1, (B, S)."""
+    seeds = sorted({one[2] for one in group.systems})
+    if len(seeds) * len({one[:2] for one in group.systems}) != len(group.systems):
+        raise ValueError(
+            f"{group.split}: systems of different seeds cannot be resampled over seeds: train each "
+            f"with seeds {seeds}, or compare with over_seeds=False"
+        )
+    if len(seeds) == 1:
+        return np.ones((resamples, len(group.systems)))
+    drawn = np.random.default_rng(0).integers(0, len(seeds), (resamples, len(seeds) - 1))
+    times = (drawn[..., None] == np.arange(len(seeds))).mean(axis=1) * len(seeds)
+    return times[:, [seeds.index(one[2]) for one in group.systems]]
 
 
 def _difference(
     group: SharedClips,
     weights: Mapping[tuple[str, int], float],
-    scored: np.ndarray,
+    means: np.ndarray,
     samples: Sequence[np.ndarray],
 ) -> dict[str, float]:
     """Weigh the mean rhos, (S,), and their resamples, (resamples, S); a system's seeds share."""
     names = [system[:2] for system in group.systems]
     weight = np.array([weights.get(name, 0) / names.count(name) for name in names])
     used = weight != 0  # a system without rho does not undo the other contrasts
-    row = {"seeds": min(map(names.count, weights)), "difference": scored[used] @ weight[used]}
+    row = {"seeds": min(map(names.count, weights)), "difference": means[used] @ weight[used]}
     row |= group.intervals([sample[:, used] @ weight[used] for sample in samples])
     low = np.fmin(row["ci_low"], row["ci_speakers_low"])  # the wider of the known intervals
     high = np.fmax(row["ci_high"], row["ci_speakers_high"])
     return row | {"sign": int(low > 0) - int(high < 0)}
+
+
+def _note(
+    group: SharedClips,
+    weights: Mapping[tuple[str, int], float],
+    scored: np.ndarray,
+    emotions: Sequence[str],
+    row: Mapping[str, float],
+) -> str:
+    """Say which emotions a contrast leaves out, or why it or its interval is undefined."""
+    constant = constant_shares(group.shares)
+    left_out = [name for name, one in zip(group.emotions, constant) if one]
+    absent = [name for name in emotions if name not in group.emotions]
+    why = {"no result": absent, CONSTANT_SHARE: left_out}
+    for number, (encoder, architecture, *_) in enumerate(group.systems):
+        if (encoder, architecture) in weights:
+            for column in np.flatnonzero(np.isnan(scored[number]) & ~constant):
+                predicted = group.predictions[number][:, column]
+                reason = why_undefined(group.shares[:, column], predicted)
+                of = f"{group.emotions[column]} ({system(encoder, architecture)})"
+                why[reason] = [*dict.fromkeys([*why.get(reason, []), of])]  # once for all seeds
+    why = {reason: names for reason, names in why.items() if names}
+    defined = bool(np.isfinite(row["difference"]))
+    note = mean_note(why, len(absent) + len(left_out), len(emotions), defined)
+    if defined and np.isnan(row["ci_low"]):
+        note = "; ".join(filter(None, [note, "undefined in most resamples: no interval"]))
+    return note
 
 
 def architecture_gains(summary: pd.DataFrame) -> Contrasts:
@@ -104,8 +164,12 @@ def architecture_gains(summary: pd.DataFrame) -> Contrasts:
 
 
 def better_architectures(summary: pd.DataFrame) -> list[tuple[str, int]]:
-    """Each feature set with its better architecture (mean rho over seeds), the best set first."""
-    means = _networks(summary).groupby(["encoder", "architecture"])["mean_rho"].mean().dropna()
+    """Each feature set with its better architecture (mean rho over seeds), the best set first.
+
+    A system without a mean rho (`metrics.mean_over_emotions`) is not the better one.
+    """
+    systems = _networks(summary).groupby(["encoder", "architecture"])["mean_rho"]
+    means = systems.mean(skipna=False).dropna()
     chosen = means.sort_values(ascending=False).reset_index().drop_duplicates("encoder")
     return list(chosen[["encoder", "architecture"]].itertuples(index=False, name=None))
 

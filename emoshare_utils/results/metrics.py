@@ -4,7 +4,7 @@
 register it: `METRICS.register("rmse", Metric(rmse, "RMSE", higher_is_better=False))`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import stats
 
 from emoshare_utils.names import Registry
 
+CONSTANT_SHARE, CONSTANT_PREDICTION = "constant share", "constant prediction"  # have no rho
 MetricFunction = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -42,6 +43,57 @@ def spearman(shares: np.ndarray, predictions: np.ndarray) -> float:
 def rhos(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Spearman's rho of each emotion across clips, (n, E) and (n, E) -> (E,)."""
     return np.array([spearman(*pair) for pair in zip(shares.T, predictions.T)])
+
+
+def constant_shares(shares: np.ndarray) -> np.ndarray:
+    """Tell which emotions have one and the same share in all clips, (n, E) -> (E,) bool."""
+    return np.ptp(shares, axis=0) == 0
+
+
+def mean_over_emotions(values: np.ndarray, left_out: np.ndarray | None = None) -> np.ndarray:
+    """Average a metric over emotions, (..., E) -> (...): the one rule for tables and comparisons.
+
+    Systems are compared over the same emotions:
+
+    - An emotion whose share is constant on the split (or not given there) has no rho, whoever
+      predicts it. It is left out for every system, in every metric, and a note names it.
+    - Where one system has no value for any other emotion, as a constant prediction has no rho, that
+      system's mean is undefined (NaN). It is not the best, and has nothing to compare: leaving out
+      what a system fails at would be a gain.
+    - The same holds for a mean over seeds: it is undefined if one seed's is.
+    - A bootstrap resample that happens to leave an emotion's shares constant does not count: see
+      `bootstrap.interval`.
+
+    Args:
+        values: of each emotion; one value per system, per seed or per resample.
+        left_out: (E,) bool, the emotions with a constant share; None: there are none.
+
+    Returns:
+        NaN where a value is missing, or every emotion is left out.
+    """
+    values = np.asarray(values, float)
+    if left_out is not None and np.any(left_out):
+        values = np.compress(~np.asarray(left_out), values, axis=-1)
+    if not values.shape[-1]:
+        return np.full(values.shape[:-1], np.nan)
+    return values.mean(axis=-1)
+
+
+def mean_note(why: Mapping[str, Sequence[str]], left_out: int, emotions: int, mean: bool) -> str:
+    """Say what `mean_over_emotions` made of undefined values; "" where there are none.
+
+    Args:
+        why: reason -> the emotions it concerns, as "constant share" -> ["Boredom"].
+        left_out: how many emotions no mean is over.
+        emotions: how many the corpus has.
+        mean: whether there is a mean.
+    """
+    said = [f"{reason}: {', '.join(names)}" for reason, names in why.items()]
+    if said and not mean:
+        said.append("no mean over emotions")
+    elif left_out:
+        said.append(f"means are over {emotions - left_out} of {emotions} emotions")
+    return "; ".join(said)
 
 
 def mae(shares: np.ndarray, predictions: np.ndarray) -> float:

@@ -1,9 +1,11 @@
 """A data frame as a table to read: pandas Styler for the notebooks, and CSV, HTML and LaTeX files.
 
 Some columns have a meaning: `source` tells the "paper" rows from "ours", `note` becomes a footnote,
-float columns are numbers with three decimals.
+float columns are numbers with three decimals. Whatever stands in a cell, heading, caption or note
+is text: Styler escapes it for HTML and LaTeX.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
@@ -13,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from emoshare_utils.files import atomic, checksum
+from emoshare_utils.files import atomic, checksum, write_csv
 from emoshare_utils.names import ARCHITECTURES, label
 from emoshare_utils.results.metrics import METRICS
 
@@ -34,6 +36,8 @@ _HEADERS = {
 }
 _HIDDEN = ["source", "baseline", "n_emotions", "seeds", "note"]
 _MEANS = ["mean", "mean_rho", "max_rho"]
+_BASELINES = ["baseline_mean_rho", "baseline_max_rho"]
+_PERCENTAGES = ["change_percent", "max_change_percent"]
 _PAPER_NOTE = (
     "(paper): as printed in the paper or computed from its Table 1, measured on its own corpus "
     "(ComParE 2023, devel); these rows do not compete for bold."
@@ -42,6 +46,7 @@ _SVR_NOTE = (
     "SVR: the challenge's baseline, a clip's mean over time and a linear support vector regression."
 )
 _LATEX_LETTERS = {"ρ": r"$\rho$", "–": "--", "−": "$-$", "…": r"\ldots{}"}
+_LATEX_LETTERS |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 
 
 def style(
@@ -60,7 +65,7 @@ def style(
         listeners: "simulated listeners" adds to the caption that the shares are theirs.
         notes: sentences below the table.
         best: the columns whose best value among our own rows is bold, ties included, decided before
-            rounding. By default every float column but those named baseline_….
+            rounding. By default every float column but a baseline's.
     """
     styler, align, caption, below = _styled("html", table, caption, listeners, notes, best)
     left = [f".col{place}" for place, side in enumerate(align) if side == "l"]
@@ -82,10 +87,10 @@ def write(table: pd.DataFrame, folder: Path, name: str, caption: str, **options:
         The table for display, as from `style`.
     """
     styler = style(table, caption, **options)
-    texts = {"csv": table.to_csv(index=False, lineterminator="\n")}
-    texts["html"] = styler.to_html(doctype_html=True)
+    texts = {"html": styler.to_html(doctype_html=True)}
     texts["tex"] = _latex(table, name, caption, **options)
     folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / f"{name}.csv", table)
     for ending, text in texts.items():
         with atomic(folder / f"{name}.{ending}") as file:
             file.write(text.encode())
@@ -105,6 +110,8 @@ def _latex(table: pd.DataFrame, name: str, caption: str, **options: Any) -> str:
     text = text.replace(end, end + "\\end{adjustbox}\n" + notes)
     for letter, command in _LATEX_LETTERS.items():
         text = text.replace(letter, command)
+    # LaTeX takes what follows the end of a row for its option, also on the next line.
+    text = re.sub(r"(\\\\|\\\w+rule)\n([*\[])", r"\1\n{\2}", text)
     return "% needs \\usepackage{booktabs, adjustbox}\n" + text
 
 
@@ -162,29 +169,28 @@ def _text(value: object, column: str, is_float: bool) -> str:
     if column == "architecture":
         return ARCHITECTURES[value].name
     if is_float:
-        return f"{value:+.1f}" if column.endswith("percent") else f"{value:.3f}"
+        return f"{value:+.1f}" if column in _PERCENTAGES else f"{value:.3f}"
     return str(value)
 
 
 def _header(column: str) -> str:
     """Return the heading of a column; "mean_mae" becomes "mean MAE"."""
     metric = column.removeprefix("mean_")
-    said = METRICS[metric].label if metric in METRICS else metric
-    return _HEADERS.get(column, column.replace("mean_", "mean ").replace(metric, said))
+    if column in _HEADERS or metric not in METRICS:
+        return _HEADERS.get(column, column)
+    return f"{'mean ' if metric != column else ''}{METRICS[metric].label}"
 
 
 def _best(table: pd.DataFrame, numbers: list[str], best: Sequence[str] | None) -> pd.DataFrame:
     """Find the best values of each column; the paper's rows do not compete."""
     if best is None:
-        best = [column for column in numbers if not column.startswith("baseline_")]
+        best = [column for column in numbers if column not in _BASELINES]
     values = table[list(best)].astype(float)
     for column in values:
         metric = column.removeprefix("mean_")
         if metric in METRICS and not METRICS[metric].higher_is_better:
             values[column] *= -1
     values[table["source"] == "paper"] = np.nan
-    fewer = table[numbers].isna().any(axis=1)  # a mean over fewer emotions is another quantity
-    values.loc[fewer, values.columns.isin(_MEANS)] = np.nan
     return values >= values.max() - 1e-12
 
 

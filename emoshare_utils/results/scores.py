@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.results.metrics import METRICS
+from emoshare_utils.results.metrics import (
+    CONSTANT_PREDICTION,
+    CONSTANT_SHARE,
+    METRICS,
+    mean_note,
+    mean_over_emotions,
+)
 from emoshare_utils.results.shared_clips import (
     SYSTEM,
     SharedClips,
@@ -39,43 +45,87 @@ def score(
         One row per system and emotion: encoder, architecture, emotion, seed, split, n; rho with
         ci_low and ci_high over clips, ci_speakers_low and ci_speakers_high over speakers; mae;
         ccc; each metric added to METRICS, with <name>_ci_low, ...; and a note that says why rho is
-        missing (constant prediction).
-        One row per system: encoder, architecture, seed, split, n, n_speakers (0: not known), and
-        the means over emotions mean_rho, mean_mae, ..., with the intervals of the mean from the
-        same resamples; missing if any emotion's is.
+        missing ("constant share", "constant prediction", "prediction is not finite").
+        One row per system: encoder, architecture, seed, split, n, n_speakers (0: not known); the
+        means over emotions mean_rho, mean_mae, ..., by the rule of `mean_over_emotions`, with the
+        intervals of the mean from the same resamples; and a note that says which emotions the
+        means leave out, or why there is none.
     """
-    per_emotion, per_system = [], []
+    measured = []
     for group in group_by_clips(predictions, emotions, speakers):
         samples = {
             name: group.resampled(resamples, metric.function)
             for name, metric in METRICS.items()
             if metric.interval
         }
-        for number, system in enumerate(group.systems):
-            about = dict(zip(SYSTEM, system)) | {"n": len(group.shares)}
-            rows = [about | row for row in _emotions(group, number, samples)]
-            means = {f"mean_{name}": np.mean([row[name] for row in rows]) for name in METRICS}
-            for name, values in samples.items():
-                means |= _bounds(group, name, [each[:, number].mean(axis=1) for each in values])
-            per_emotion += rows
-            per_system.append(about | {"n_speakers": group.n_speakers} | means)
+        rows = [_emotions(group, number, samples) for number in range(len(group.systems))]
+        measured.append((group, samples, rows))
     key = ["encoder", "architecture", "emotion", "seed", "split", "n"]
-    return (
-        pd.DataFrame(per_emotion, columns=[*key, *_columns(), "note"]),
-        pd.DataFrame(per_system, columns=[*SYSTEM, "n", "n_speakers", *_columns("mean_")]),
-    )
+    per_emotion = [row for *_, systems in measured for rows in systems for row in rows]
+    results = pd.DataFrame(per_emotion, columns=[*key, *_columns(), "note"])
+    per_system = []
+    for group, samples, systems in measured:
+        kept = emotions_in_means(results[results["split"] == group.split], emotions)
+        for number, rows in enumerate(systems):
+            about = _about(group, number) | {"n_speakers": group.n_speakers}
+            means = _means(group, number, rows, samples, kept)
+            note = _note(rows, emotions, kept, np.isfinite(means["mean_rho"]))
+            per_system.append(about | means | {"note": note})
+    columns = [*SYSTEM, "n", "n_speakers", *_columns("mean_"), "note"]
+    return results, pd.DataFrame(per_system, columns=columns)
+
+
+def emotions_in_means(results: pd.DataFrame, emotions: Sequence[str]) -> list[str]:
+    """The emotions that means are over in the results of one split.
+
+    Left out are those without a result, and those whose share is constant: see
+    `metrics.mean_over_emotions`.
+    """
+    constant = results.loc[results["note"] == CONSTANT_SHARE, "emotion"]
+    found = {*results["emotion"]} - {*constant}
+    return [emotion for emotion in emotions if emotion in found]
+
+
+def _about(group: SharedClips, number: int) -> dict[str, object]:
+    return dict(zip(SYSTEM, group.systems[number])) | {"n": len(group.shares)}
+
+
+def _means(
+    group: SharedClips, number: int, rows: list[dict], samples: Samples, kept: list[str]
+) -> dict[str, float]:
+    """Return one system's means over the emotions `kept`, and their intervals."""
+    left_out = ~np.isin(group.emotions, kept)
+    lacking = not set(kept) <= set(group.emotions)  # which other systems have
+    means = {}
+    for name in METRICS:
+        mean = mean_over_emotions([row[name] for row in rows], left_out)
+        means[f"mean_{name}"] = np.nan if lacking else float(mean)
+        if name in samples:
+            each = [mean_over_emotions(one[:, number], left_out) for one in samples[name]]
+            means |= _bounds(group, name, [one * np.nan for one in each] if lacking else each)
+    return means
+
+
+def _note(rows: list[dict], emotions: Sequence[str], kept: list[str], mean: bool) -> str:
+    """Say which emotions one system's means leave out, or why it has none."""
+    notes = {row["emotion"]: row["note"] for row in rows}
+    why: dict[str, list[str]] = {}
+    for emotion in emotions:
+        if reason := notes.get(emotion, "no result"):
+            why.setdefault(reason, []).append(emotion)
+    return mean_note(why, len(emotions) - len(kept), len(emotions), mean)
 
 
 def _emotions(group: SharedClips, number: int, samples: Samples) -> list[dict[str, object]]:
     """Return the metrics of one system, a row per emotion."""
-    rows = []
+    rows, about = [], _about(group, number)
     for column, emotion in enumerate(group.emotions):
         shares, predicted = group.shares[:, column], group.predictions[number][:, column]
         row = {name: metric.function(shares, predicted) for name, metric in METRICS.items()}
         for name, values in samples.items():
             row |= _bounds(group, name, [each[:, number, column] for each in values])
-        note = "" if np.isfinite(row["rho"]) else _why_undefined(predicted)
-        rows.append({"emotion": emotion, "note": note} | row)
+        note = "" if np.isfinite(row["rho"]) else why_undefined(shares, predicted)
+        rows.append(about | {"emotion": emotion, "note": note} | row)
     return rows
 
 
@@ -90,7 +140,8 @@ def _columns(prefix: str = "") -> list[str]:
     return columns
 
 
-def _why_undefined(predicted: np.ndarray) -> str:
-    if not np.isfinite(predicted).all():
-        return "prediction is not finite"
-    return "constant prediction" if np.ptp(predicted) == 0 else "constant share"
+def why_undefined(shares: np.ndarray, predicted: np.ndarray) -> str:
+    """Say why rho of shares and predictions, both (n,), is undefined."""
+    if np.ptp(shares) == 0:
+        return CONSTANT_SHARE
+    return CONSTANT_PREDICTION if np.isfinite(predicted).all() else "prediction is not finite"

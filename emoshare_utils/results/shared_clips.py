@@ -29,6 +29,11 @@ class SharedClips(NamedTuple):
     speakers: np.ndarray | None  # (n,)
 
     @property
+    def split(self) -> str:
+        """The split that the clips are of."""
+        return self.systems[0][-1]
+
+    @property
     def n_speakers(self) -> int:
         """How many speakers there are; 0 where they are not known."""
         return 0 if self.speakers is None else len(set(self.speakers))
@@ -55,6 +60,8 @@ def group_by_clips(
     for system, rows in known.groupby(SYSTEM, sort=False):
         wide = rows.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
         wide = wide[wide["share"].notna().all(axis=1)]
+        if wide.empty:  # no clip has them all
+            continue
         present = [emotion for emotion in emotions if emotion in wide["share"].columns]
         shares = wide["share"][present].to_numpy(float)
         key = (system[-1], tuple(present), tuple(wide.index), shares.tobytes())

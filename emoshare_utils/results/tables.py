@@ -10,7 +10,9 @@ import pandas as pd
 
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.names import label, ordered
+from emoshare_utils.results.metrics import mean_note, mean_over_emotions
 from emoshare_utils.results.paper import PAPER_CORPUS, paper_table1, paper_table2
+from emoshare_utils.results.scores import emotions_in_means
 
 _SVR_PREFIX = "svr:"  # before the feature set, where Table 2's baseline is an SVR
 # The two readings of an encoder's average rho, and the column of each one's change.
@@ -26,8 +28,8 @@ def table1(
 ) -> pd.DataFrame:
     """Table 1: rho of every encoder and architecture, one column per emotion, and their mean.
 
-    Seeds are averaged. A missing rho stays missing: it does not count in the mean, and `note`
-    says why it is missing and how many emotions the mean is over.
+    Seeds are averaged. Means follow the rule of `metrics.mean_over_emotions`, for the paper's rows
+    too; where a rho is missing, `note` says why, and what that does to the mean.
 
     Args:
         results: one row per encoder, architecture, emotion, seed and split.
@@ -37,15 +39,17 @@ def table1(
             last. By default on devel, where the emotions are the paper's nine.
 
     Returns:
-        encoder, architecture, source, a column per emotion, mean, n_emotions (in the mean), seeds,
-        note.
+        encoder, architecture, source, a column per emotion, mean, n_emotions (that means are over),
+        seeds, note.
 
     Raises:
         ValueError: there is no result in this split, a network has two results, or `paper` is
             asked for with other emotions.
     """
     emotions = list(emotions)
-    ours = _systems(_of_split(results, split), emotions)
+    found = _of_split(results, split)
+    kept = emotions_in_means(found, emotions)
+    ours = _systems(found, emotions, kept)
     same_emotions = set(emotions) == set(PAPER_EMOTIONS)
     if paper is None:
         paper = same_emotions and split == "devel"
@@ -56,7 +60,7 @@ def table1(
             f"the paper's rows are for {', '.join(PAPER_EMOTIONS)}, this corpus has "
             f"{', '.join(emotions)}: pass paper=False"
         )
-    theirs = _paper_rows([*ours["encoder"].unique(), "baseline"], emotions)
+    theirs = _paper_rows([*ours["encoder"].unique(), "baseline"], emotions, kept)
     return _sorted(pd.concat([ours, theirs], ignore_index=True))
 
 
@@ -71,9 +75,10 @@ def table2(
 
     The paper averages the highest rho of any architecture per emotion, which is no single system's
     score. Both readings are given: the best single architecture (`mean_rho`), and the best
-    architecture per emotion (`max_rho`); a measured baseline is read in the same way. Where either
-    average lacks an emotion the change is missing. An SVR (Architecture 0) has a row of its own
-    and does not count in an encoder's average.
+    architecture per emotion (`max_rho`); a measured baseline is read in the same way. Averages
+    follow the rule of `metrics.mean_over_emotions`; where either is missing, the change is too. The
+    printed baseline has none to compare with where an emotion is left out. An SVR (Architecture 0)
+    has a row of its own and does not count in an encoder's average.
 
     Args:
         results, emotions, split: as in `table1`.
@@ -89,30 +94,29 @@ def table2(
     Raises:
         ValueError: the baseline is not in the results, or is the paper's on another corpus.
     """
-    emotions = list(emotions)
-    systems = _systems(_of_split(results, split), emotions)
-    table = _averages(systems, emotions)
+    emotions, found = list(emotions), _of_split(results, split)
+    kept = emotions_in_means(found, emotions)
+    systems = _systems(found, emotions, kept)
+    table = _averages(systems, kept)
     baseline = _baseline(table, baseline, corpus, split)
     if baseline == "paper":
         printed = paper_table2()["baseline_mean_rho"].iloc[0]
-        against = dict.fromkeys(_READINGS, printed)
-        against |= {f"n_{reading}": len(emotions) for reading in _READINGS}
+        against = dict.fromkeys(_READINGS, printed if len(kept) == len(emotions) else np.nan)
     else:
         against = table[table["name"] == baseline].iloc[0]
-    theirs = _paper_rows(systems["encoder"], emotions)
+    theirs = _paper_rows(systems["encoder"], emotions, kept)
     if _is_papers(corpus, split) and len(theirs):
-        theirs = _averages(theirs, emotions)
+        theirs = _averages(theirs, kept)
         table = pd.concat([table, theirs.assign(note=theirs["encoder"].map(_as_printed))])
     remarks, columns = set(), ["encoder", "source", "architecture"]
     for reading, change in _READINGS.items():
-        a, b, n = table[reading], against[reading], f"n_{reading}"
+        a, b = table[reading], against[reading]
         if b <= 0:
             remarks.add("no percentage of a baseline below zero")
-        if against[n] < len(emotions):
-            remarks.add("the baseline lacks emotions")
-        complete = (table[n] == len(emotions)) & (against[n] == len(emotions)) & (b > 0)
+        if np.isnan(b):
+            remarks.add("the baseline has no mean over these emotions")
         table[f"baseline_{reading}"] = b
-        table[change] = (100 * (a - b) / b).where(complete)
+        table[change] = 100 * (a - b) / (b if b > 0 else np.nan)
         columns += [reading, f"baseline_{reading}", change]
     said = [[note, *sorted(remarks)] for note in table["note"]]
     table = table.assign(baseline=baseline, note=["; ".join(filter(None, each)) for each in said])
@@ -156,48 +160,49 @@ def _of_split(results: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows
 
 
-def _systems(results: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
+def _systems(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> pd.DataFrame:
     """Average the seeds: one row per encoder and architecture."""
     rows = []
     for (encoder, architecture), group in results.groupby(["encoder", "architecture"]):
         row = {"encoder": encoder, "architecture": architecture, "source": "ours"}
-        row |= {name: group.loc[group["emotion"] == name, "rho"].mean() for name in emotions}
-        rows.append(row | {"seeds": group["seed"].nunique(), "note": _missing(group, emotions)})
-    return _with_mean(pd.DataFrame(rows), emotions)
+        means = group.groupby("emotion")["rho"].mean(skipna=False)
+        row |= {name: means.get(name, np.nan) for name in emotions}
+        note = _note(group, emotions, kept)
+        rows.append(row | {"seeds": group["seed"].nunique(), "note": note})
+    return _with_mean(pd.DataFrame(rows), emotions, kept)
 
 
-def _missing(results: pd.DataFrame, emotions: list[str]) -> str:
-    """Say which emotions of one system lack a rho, and why."""
+def _note(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> str:
+    """Say which emotions of one system lack a rho, why, and what that does to its mean."""
     reasons: dict[str, list[str]] = {}
-    counted = 0
+    lacking = set()
     for emotion in emotions:
         rows = results[results["emotion"] == emotion]
         missing = rows[rows["rho"].isna()]
-        counted += len(rows) > len(missing)
         if rows.empty:
             reasons.setdefault("no result", []).append(emotion)
         for note, part in missing.fillna({"note": ""}).groupby("note"):
-            seeds = f" ({len(part)} of {len(rows)} seeds)" if len(rows) > 1 else ""
+            seeds = f" ({len(part)} of {len(rows)} seeds)" if len(part) < len(rows) else ""
             reasons.setdefault(note or "no rho", []).append(emotion + seeds)
-    said = [f"{reason}: {', '.join(names)}" for reason, names in reasons.items()]
-    if counted < len(emotions):
-        said.append(f"mean over {counted} of {len(emotions)} emotions")
-    return "; ".join(said)
+        if rows.empty or len(missing):
+            lacking.add(emotion)
+    mean = bool(kept) and not lacking & set(kept)
+    return mean_note(reasons, len(emotions) - len(kept), len(emotions), mean)
 
 
-def _paper_rows(encoders: Iterable[str], emotions: list[str]) -> pd.DataFrame:
+def _paper_rows(encoders: Iterable[str], emotions: list[str], kept: list[str]) -> pd.DataFrame:
     table = paper_table1()
     table = table[table["encoder"].isin(list(encoders))]
     rows = table.pivot(index=["encoder", "architecture"], columns="emotion", values="rho")
     rows = rows.reindex(columns=emotions).reset_index().assign(source="paper", seeds=1)
     rows["note"] = np.where(rows["encoder"].isin(["mfcc", "fbank"]), _ACOUSTIC_NOTE, "")
-    return _with_mean(rows, emotions)
+    return _with_mean(rows, emotions, kept)
 
 
-def _with_mean(rows: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
+def _with_mean(rows: pd.DataFrame, emotions: list[str], kept: list[str]) -> pd.DataFrame:
     rows["architecture"] = rows["architecture"].astype("Int64")
-    rows["mean"] = rows[emotions].mean(axis=1)
-    rows["n_emotions"] = rows[emotions].notna().sum(axis=1)
+    rows["mean"] = mean_over_emotions(rows[kept])
+    rows["n_emotions"] = len(kept)
     columns = ["encoder", "architecture", "source", *emotions, "mean", "n_emotions", "seeds"]
     return _sorted(rows[[*columns, "note"]])
 
@@ -215,30 +220,32 @@ def _sorted(
     return rows.sort_values(list(keys), key=key).reset_index(drop=True)
 
 
-def _averages(systems: pd.DataFrame, emotions: list[str]) -> pd.DataFrame:
-    """Return both readings of each encoder's average rho, and how many emotions each is over.
+def _averages(systems: pd.DataFrame, kept: list[str]) -> pd.DataFrame:
+    """Return both readings of each encoder's average rho over the emotions `kept`.
 
-    `name` is what a baseline is called: the encoder, or "svr:" and the encoder.
+    `name` is what a baseline is called: the encoder, or "svr:" and the encoder. No architecture is
+    the best of several that have no mean.
     """
+    columns = ["encoder", "source", "architecture", "mean", "seeds", "note"]
     svr = systems["architecture"].eq(0)
-    systems = systems.assign(name=systems["encoder"].where(~svr, _SVR_PREFIX + systems["encoder"]))
-    best_first = systems.sort_values(
-        ["n_emotions", "mean", "architecture"], ascending=[False, False, True]
+    names = systems["encoder"].where(~svr, _SVR_PREFIX + systems["encoder"]).rename("name")
+    key = [systems["encoder"], names, systems["source"]]
+    table = systems[columns].assign(name=names, several=systems.groupby(key).transform("size") > 1)
+    table = table.sort_values(["mean", "architecture"], ascending=[False, True])
+    table = table.drop_duplicates(["encoder", "name", "source"]).rename(
+        columns={"mean": "mean_rho"}
     )
-    key = ["encoder", "name", "source"]
-    table = best_first.drop_duplicates(key).set_index(key)
-    table = table.rename(columns={"mean": "mean_rho", "n_emotions": "n_mean_rho"})
-    highest = systems.groupby(key)[emotions].max()
-    # Row by row: added in another order, the last digit changes.
-    averages = {"max_rho": highest.apply(pd.Series.mean, axis=1)}
-    averages["n_max_rho"] = highest.notna().sum(axis=1)
-    return _sorted(table.drop(columns=emotions).assign(**averages).reset_index(), key)
+    table["architecture"] = table["architecture"].mask(table["several"] & table["mean_rho"].isna())
+    highest = systems.groupby(key)[kept].max()
+    averages = pd.Series(mean_over_emotions(highest), highest.index, name="max_rho")
+    table = table.join(averages, on=["encoder", "name", "source"]).drop(columns="several")
+    return _sorted(table, ["encoder", "name", "source"])
 
 
 def _baseline(table: pd.DataFrame, asked: str | None, corpus: str, split: str) -> str:
     """Return the name of Table 2's baseline: the one asked for, or the default."""
     found = table["name"].tolist()
-    svrs = table[table["architecture"] == 0].sort_values(["n_mean_rho", "mean_rho"])
+    svrs = table[table["architecture"] == 0].sort_values("mean_rho", na_position="first")
     measured = "svr" if len(svrs) else "fbank" if "fbank" in found else found[0]
     baseline = asked or ("paper" if _is_papers(corpus, split) else measured)
     if baseline == "svr" and len(svrs):

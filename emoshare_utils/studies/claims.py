@@ -22,6 +22,7 @@ PAIRS = {
     "hubert-mini": "wav2vec2-mini",
 }
 YES, NO, OPEN, SILENT = "yes", "no, the opposite", "open", "the data cannot speak to it"
+UNDEFINED = "not defined"
 Weights = dict[tuple[str, int], float]
 
 
@@ -36,27 +37,30 @@ def claims(
 
     The good embedding is the pretrained encoder with the highest mean rho over both
     architectures; the poor features are those with the lowest of all. Only encoders trained with
-    both architectures count. Every encoder counts as pretrained but the package's acoustic features
-    and its untrained control, so acoustic features registered from elsewhere do too.
+    both architectures count, and only those with a mean rho (`metrics.mean_over_emotions`). Every
+    encoder counts as pretrained but the package's acoustic features and its untrained control, so
+    acoustic features registered from elsewhere do too.
 
     Returns:
-        One row per part: claim, holds ("yes", "no, the opposite", "open", "the data cannot speak to
-        it"), then the columns of `compare`. Where the data cannot speak, `contrast` says
-        what is missing, and there are no numbers.
+        One row per part: claim, holds ("yes", "no, the opposite", "open", "not defined", "the data
+        cannot speak to it"), then the columns of `compare`. Where the data cannot speak, `contrast`
+        says what is missing, and there are no numbers; where a difference or its interval is not
+        defined, `note` says why.
     """
     rows = predictions[predictions["split"] == split]
     trained = rows.groupby("encoder")["architecture"].agg(set)
     encoders = [name for name, found in trained.items() if found >= set(CLAIMED)]
-    scores, _ = score(rows, emotions, resamples=1)
-    means = scores[scores["architecture"].isin(CLAIMED)].groupby("encoder")["rho"].mean()
+    _, summary = score(rows, emotions, resamples=1)
+    claimed = summary[summary["architecture"].isin(CLAIMED)]
+    means = claimed.groupby("encoder")["mean_rho"].mean(skipna=False).dropna()
     parts = _hubert(encoders) | _attention(encoders, means)
     contrasts = {name: weights for (_, name), weights in parts.items() if weights}
     compared = compare(predictions, emotions, contrasts, split, resamples, speakers)
     table = pd.DataFrame(list(parts), columns=["claim", "contrast"])
     table = table.merge(compared, how="left", on="contrast")
-    verdicts = table["sign"].map({1: YES, 0: OPEN, -1: NO}).fillna(SILENT)
-    table.insert(1, "holds", verdicts)
-    return table
+    verdicts = table["sign"].map({1: YES, 0: OPEN, -1: NO}).mask(table["ci_low"].isna(), UNDEFINED)
+    table.insert(1, "holds", verdicts.where(table["sign"].notna(), SILENT))
+    return table.fillna({"note": ""})
 
 
 def encoder_contrast(
@@ -81,11 +85,14 @@ def _hubert(encoders: Sequence[str]) -> dict[tuple[str, str], Weights]:
 
 def _attention(encoders: Sequence[str], means: pd.Series) -> dict[tuple[str, str], Weights]:
     not_pretrained = {*ACOUSTIC, UNTRAINED}
+    encoders = [name for name in encoders if name in means]
     pretrained = [name for name in encoders if split_layer(name)[0] not in not_pretrained]
     good = means[pretrained].idxmax() if pretrained else None
     poor = means[encoders].idxmin() if encoders else None
     if good in (None, poor):
-        needs = "needs a pretrained encoder, and poorer features, both with " + _short(CLAIMED)
+        needs = (
+            f"needs a pretrained encoder, and poorer features, with a mean ρ of {_short(CLAIMED)}"
+        )
         return {(ATTENTION, needs): {}}
     mean, attends = (ARCHITECTURES[number].short for number in CLAIMED)
     gain, loss = {(good, ATTENDS): 1, (good, MEAN): -1}, {(poor, MEAN): 1, (poor, ATTENDS): -1}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.results.metrics import rhos
+from emoshare_utils.results.metrics import constant_shares, mean_over_emotions, rhos
 from emoshare_utils.studies.probes import group_folds, ridge_regression, speaker_groups
 
 
@@ -27,7 +27,8 @@ def probe_layers(features: np.ndarray, shares: np.ndarray, speakers: Sequence[st
         speakers: (n,); an unknown one (NaN) counts as a speaker of its own.
 
     Returns:
-        (layers,); the best layer has the highest value. The devel split takes no part.
+        (layers,); the best layer has the highest value. The devel split takes no part. An emotion
+        whose share is constant in train is left out (`metrics.mean_over_emotions`).
     """
     folds = list(group_folds(speaker_groups(pd.Series(speakers))))
 
@@ -36,6 +37,6 @@ def probe_layers(features: np.ndarray, shares: np.ndarray, speakers: Sequence[st
         for fitted, scored in folds:
             found = ridge_regression().fit(frames[fitted], shares[fitted]).predict(frames[scored])
             predicted[scored] = found.reshape(len(scored), -1)  # one emotion: a flat array
-        return float(rhos(shares, predicted).mean())
+        return float(mean_over_emotions(rhos(shares, predicted), constant_shares(shares)))
 
     return np.array([mean_rho(features[:, layer]) for layer in range(features.shape[1])])

@@ -7,10 +7,9 @@ that a clip's output is the same alone, in any batch and under any padding here 
 shorter than one pool, on which the released code stops, keeps one frame as in `models.layers`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -20,8 +19,10 @@ from emoshare_utils.models.architectures import Architecture2
 from emoshare_utils.models.layers import CNN, FFNN, Attention
 from emoshare_utils.models.padding import mask
 from emoshare_utils.models.regressor import Regressor, Sizes, build, register_sizes
-from emoshare_utils.results.bootstrap import bootstrap, interval
-from emoshare_utils.results.metrics import rhos
+from emoshare_utils.names import ARCHITECTURES
+from emoshare_utils.results.comparisons import compare
+from emoshare_utils.results.metrics import CONSTANT_PREDICTION
+from emoshare_utils.results.scores import score
 
 FIXED_LENGTH = ("convolve_padding", "frame_norm", "weight_norm")  # these need max_frames
 
@@ -252,47 +253,41 @@ def zero_starts(
 
 
 def compare_variants(
-    predictions: pd.DataFrame, resamples: int = 1000, split: str = "devel"
+    predictions: pd.DataFrame,
+    emotions: Sequence[str],
+    resamples: int = 1000,
+    speakers: Mapping[str, str] | None = None,
+    split: str = "devel",
 ) -> pd.DataFrame:
     """What each variant does to the mean rho over emotions, against the paper's text.
 
-    The interval is paired: every variant is scored on the same bootstrap resamples of the clips,
-    so what makes a resample easy for all of them cancels. Seeds are averaged. A constant
-    prediction has no rho and counts as 0, so that a mean exists.
+    A variant and the paper's text of one seed start from the same weights, so the difference is
+    taken seed by seed and averaged; its intervals resample the seeds together with the clips or the
+    speakers (`comparisons.compare` with over_seeds).
 
     Args:
         predictions: the predictions table with a column `variant`, "paper" among its values.
+        emotions, resamples, speakers: as in `compare`.
 
     Returns:
-        One row per architecture and variant: architecture, variant, n, seeds, networks,
-        constant (networks that predict one value), mean_rho, difference, ci_low, ci_high (95 %).
+        One row per architecture and variant: architecture, variant, networks, constant (networks
+        that predict one value), mean_rho (over the seeds), then the columns of `compare`, which
+        are null for "paper".
     """
-    predictions = predictions[predictions["split"].eq(split) & predictions["share"].notna()]
-    rows = []
-    for architecture, of_architecture in predictions.groupby("architecture"):
-        by_variant = of_architecture.groupby("variant", sort=False)
-        scores = {name: _score(table, resamples) for name, table in by_variant}
-        paper = scores["paper"]
-        for name, (found, samples, n) in scores.items():
-            low, high = interval(samples - paper[1])
-            mean = np.nan_to_num(found).mean()
-            rows.append(
-                {"architecture": architecture, "variant": name, "n": n, "seeds": len(found)}
-                | {"networks": found.size, "constant": int(np.isnan(found).sum())}
-                | {"mean_rho": mean, "difference": mean - np.nan_to_num(paper[0]).mean()}
-                | {"ci_low": low, "ci_high": high}
-            )
-    return pd.DataFrame(rows)
-
-
-def _score(predictions: pd.DataFrame, resamples: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """rho of each seed and emotion, (seeds, E), the resampled mean, (resamples,), and n clips."""
-    found, samples = [], []
-    for _, of_seed in predictions.groupby("seed"):
-        wide = of_seed.pivot(index="clip_id", columns="emotion", values=["share", "prediction"])
-        shares, predicted = (wide[x].to_numpy(float) for x in ("share", "prediction"))
-        predicted = np.nan_to_num(predicted)  # diverged
-        found.append(rhos(shares, predicted))
-        sample = bootstrap(shares, predicted[None], resamples)[:, 0]
-        samples.append(np.nan_to_num(sample).mean(axis=1))
-    return np.array(found), np.mean(samples, axis=0), len(wide)
+    named = {variant: LABELS.get(variant, variant) for variant in predictions["variant"].unique()}
+    systems = predictions.assign(encoder=predictions["variant"].map(named))
+    results, summary = score(systems[systems["split"] == split], emotions, resamples=1)
+    of_variant = results.groupby(["encoder", "architecture"])["note"]
+    means = summary.groupby(["encoder", "architecture"])["mean_rho"].mean(skipna=False)
+    rows, contrasts = [], {}
+    pairs = predictions[["architecture", "variant"]].drop_duplicates().to_numpy()
+    for architecture, variant in sorted(pairs, key=lambda pair: pair[0]):
+        key, paper = ((named[name], architecture) for name in (variant, "paper"))
+        notes = of_variant.get_group(key)
+        row = {"architecture": architecture, "variant": variant, "networks": len(notes)}
+        row |= {"constant": (notes == CONSTANT_PREDICTION).sum(), "mean_rho": means[key]}
+        rows.append(row | {"contrast": f"{ARCHITECTURES[architecture].short}: {named[variant]}"})
+        if variant != "paper":
+            contrasts[rows[-1]["contrast"]] = {key: 1, paper: -1}
+    compared = compare(systems, emotions, contrasts, split, resamples, speakers, over_seeds=True)
+    return pd.DataFrame(rows).merge(compared, how="left", on="contrast")

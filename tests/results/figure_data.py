@@ -96,7 +96,7 @@ def every_figure():
     predictions, results = system(NINE)
     return {
         "scatter": scatter(predictions, results, NINE),
-        "bars": bars(summary(), ceiling=0.8, paper=True),
+        "bars": bars(summary(), expected=0.8, paper=True),
         "forest": forest(differences()),
         "share_distributions": share_distributions(clips(NINE), NINE),
         "durations": durations(clips(NINE)),

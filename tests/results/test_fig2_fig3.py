@@ -16,16 +16,17 @@ from emoshare_utils.results.figures.fig2_scatter import HEXBIN_ABOVE
 def test_scatter_has_a_panel_an_emotion_in_the_corpus_order(emotions, grid):
     emotions = emotions[::-1]
     predictions, results = system(emotions)
-    ceilings = dict.fromkeys(emotions[:1], 0.8321)
-    figure = scatter(predictions, results, emotions, ceilings=ceilings, ceiling_kind="estimated")
+    expected = dict.fromkeys(emotions[:1], 0.8321)
+    figure = scatter(predictions, results, emotions, expected=expected, expected_kind="estimated")
     panels = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title(loc="left") for axes in panels] == emotions
     assert panels[0].get_subplotspec().get_gridspec().get_geometry() == grid
     assert {axes.get_xlim() + axes.get_ylim() for axes in panels} == {(-0.03, 1.03) * 2}
     said = [axes.texts[0].get_text() for axes in panels]
-    assert said[0] == "ρ = 0.500 [0.400, 0.600]\nn = 60\nestimated ceiling 0.832"
+    assert said[0] == "ρ = 0.500 [0.400, 0.600]\nn = 60\nρ of the expected share: 0.83"
     assert said[-1] == f"ρ = {0.5 + (len(emotions) - 1) / 100:.3f} [0.400, 0.600]\nn = 60"
     assert figure.get_suptitle() == "untrained, Architecture 2, devel"
+    assert figure.get_supxlabel() == "true share\nρ of the expected share: estimated"
 
 
 def test_the_csv_beside_the_scatter_holds_the_points(tmp_path):
@@ -72,8 +73,8 @@ def test_scatter_draws_one_system_with_shares():
         scatter(predictions.assign(share=np.nan), results, SIX)
 
 
-def test_bars_show_value_interval_ceiling_and_the_papers_means():
-    figure = bars(summary(), ceiling=0.8, ceiling_kind="exact", paper=True)
+def test_bars_show_value_interval_expected_share_and_the_papers_means():
+    figure = bars(summary(), expected=0.8321, expected_kind="exact", paper=True)
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.4, 0.5, 0.4, 0.5])
     colours = [mpl.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
@@ -83,7 +84,7 @@ def test_bars_show_value_interval_ceiling_and_the_papers_means():
     said = texts(figure)
     for words in (
         "0.400",
-        "exact ceiling 0.800",
+        "ρ of the expected share 0.83 (exact)",
         "n = 240 clips",
         "95 % bootstrap interval over clips",
         "paper",
@@ -118,10 +119,12 @@ def test_bars_below_zero_missing_and_over_seeds():
     table.loc[:2, ["mean_rho", "ci_low", "ci_high"]] = [-0.03, -0.09, 0.03]
     table.loc[3:5, ["mean_rho", "ci_low", "ci_high"]] = np.nan
     table.loc[6, ["mean_rho", "ci_low", "ci_high"]] = np.nan
+    table["note"] = np.where(table["mean_rho"].isna(), "constant prediction: Joy; no mean", "")
     figure = bars(table)
     said = texts(figure)
-    for words in ("−0.030", "no ρ\n", "no ρ: not every emotion", "0.415 (2 of 3)", "dots: 3 seeds"):
+    for words in ("−0.030", "no ρ\n", "constant prediction: Joy; no mean", "dots: 3 seeds"):
         assert words in said
+    assert "0.415" not in said  # the mean of two of three seeds
     assert figure.axes[0].get_xlim()[0] < -0.09
     with pytest.raises(ValueError, match="'test'.*devel"):
         bars(table, split="test")
@@ -142,7 +145,7 @@ def test_long_encoder_ids_are_broken_and_nothing_leaves_the_picture(tmp_path, ar
     names = ("audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", "utter-project/mHuBERT-147")
     table = summary(names, (0, 1), architectures)
     with third():
-        figure = save(bars(table, ceiling=0.9, paper=True), tmp_path, "bars", table, SIMULATED)
+        figure = save(bars(table, expected=0.9, paper=True), tmp_path, "bars", table, SIMULATED)
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
     labels = figure.axes[0].get_yticklabels()

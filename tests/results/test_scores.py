@@ -97,7 +97,7 @@ def test_a_metric_from_outside_has_columns_means_and_intervals_of_its_own(two_sy
     results, summary = score(table, BOTH, 50, speakers)
     bounds = ["rmse_ci_low", "rmse_ci_high", "rmse_ci_speakers_low", "rmse_ci_speakers_high"]
     assert list(results.columns) == [*COLUMNS[:-1], "rmse", *bounds, "bias", "note"]
-    assert list(summary.columns)[-6:] == ["mean_rmse", *bounds, "mean_bias"]
+    assert list(summary.columns)[-7:] == ["mean_rmse", *bounds, "mean_bias", "note"]
     pd.testing.assert_frame_equal(results[COLUMNS], before)
     for row in results.itertuples():
         rows = table[table["emotion"].eq(row.emotion) & table["architecture"].eq(row.architecture)]

@@ -102,29 +102,29 @@ def test_the_paper_stays_away_from_other_emotions_and_splits(emotions, split):
             table1(ours, emotions, split, paper=True)
 
 
-def test_a_missing_rho_is_a_dash_with_a_note_and_neither_wins_nor_counts(shown, row_of):
+def test_a_constant_prediction_is_a_dash_with_a_note_and_leaves_no_mean(shown, row_of):
     emotions = ["A", "B", "C"]
     found = results({("fbank", 1): [np.nan, 0.9, 0.9], ("fbank", 2): [-0.1, 0.2, 0.3]}, emotions)
     table = table1(found, emotions)
-    assert table.loc[0, "mean"] == pytest.approx(0.9)
-    assert table.loc[0, "n_emotions"] == 2
+    assert np.isnan(table.loc[0, "mean"]) and table.loc[1, "mean"] == pytest.approx(0.4 / 3)
+    assert list(table["n_emotions"]) == [3, 3]
     text = shown(table)
     first, second = row_of(text, "Architecture 1"), row_of(text, "Architecture 2")
-    assert "| –<sup>a</sup> | **0.900** | **0.900** | 0.900<sup>a</sup> |" in first
+    assert "| –<sup>a</sup> | **0.900** | **0.900** | –<sup>a</sup> |" in first
     assert "| **-0.100** |" in second and "**0.133**" in second
-    assert "<sup>a</sup> constant prediction: A; mean over 2 of 3 emotions." in text
+    assert "<sup>a</sup> constant prediction: A; no mean over emotions." in text
 
 
 def test_a_network_never_trained_is_named_and_nothing_at_all_is_a_dash(shown, row_of):
     found = results({("fbank", 1): [0.1, 0.2], ("mfcc", 1): [np.nan, np.nan]}, ["A", "B"])
     table = table1(found[(found["encoder"] == "mfcc") | (found["emotion"] == "A")], ["A", "B"])
     by_encoder = table.set_index("encoder")
-    assert by_encoder.loc["fbank", "note"] == "no result: B; mean over 1 of 2 emotions"
+    assert by_encoder.loc["fbank", "note"] == "no result: B; no mean over emotions"
     assert np.isnan(by_encoder.loc["mfcc", "mean"])
     assert "| –" in row_of(shown(table), "| MFCC")
 
 
-def test_seeds_are_averaged_and_a_seed_without_rho_is_reported(shown):
+def test_seeds_are_averaged_and_a_seed_without_rho_leaves_no_mean(shown):
     found = pd.concat(
         [
             results({("fbank", 1): [0.2, 0.4]}, ["A", "B"], seed=0),
@@ -132,8 +132,8 @@ def test_seeds_are_averaged_and_a_seed_without_rho_is_reported(shown):
         ]
     )
     table = table1(found, ["A", "B"])
-    assert list(table.loc[0, ["A", "B", "mean"]]) == pytest.approx([0.3, 0.4, 0.35])
-    assert table.loc[0, "note"] == "constant prediction: B (1 of 2 seeds)"
+    assert table.loc[0, "A"] == pytest.approx(0.3) and table.loc[0, ["B", "mean"]].isna().all()
+    assert table.loc[0, "note"] == "constant prediction: B (1 of 2 seeds); no mean over emotions"
     assert "means over 2 seeds" in shown(table)
 
 
@@ -226,7 +226,7 @@ def test_table_2_gives_no_percentage_where_it_would_mean_nothing():
     assert incomplete.loc["fbank", "change_percent"] == pytest.approx(-150)
     lacking = table2(found, ["A", "B"], baseline="mfcc")
     assert lacking["change_percent"].isna().all()
-    assert lacking["note"].str.contains("the baseline lacks emotions").all()
+    assert lacking["note"].str.contains("the baseline has no mean over these emotions").all()
 
 
 def test_any_number_of_architectures_and_the_best_of_them():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from emoshare_utils.models.architectures import Architecture2
 from emoshare_utils.models.padding import pad
 from emoshare_utils.models.regressor import Sizes, build, read_sizes
+from emoshare_utils.results.figures import forest
 from emoshare_utils.results.metrics import spearman
 from emoshare_utils.studies.released_code import (
     DIFFERENCES,
@@ -23,7 +24,7 @@ from emoshare_utils.studies.released_code import (
     variants,
     zero_starts,
 )
-from emoshare_utils.studies.released_figures import dead_starts, variant_differences
+from emoshare_utils.studies.released_figures import dead_starts
 
 WIDTH = 10
 SIZES = Sizes(cnn=(12, 10, 6), lstm=8, ffnn_1=(9, 7, 5), ffnn_2=(9, 7, 5))
@@ -284,36 +285,42 @@ def predictions(seeds=(0, 1)) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+BOTH = ["Anger", "Joy"]
+
+
 def test_compare_is_the_mean_rho_and_its_paired_difference():
     given = predictions()
-    table = compare_variants(given, resamples=400).set_index("variant")
+    table = compare_variants(given, BOTH, resamples=400).set_index("variant")
     assert list(table.index) == ["paper", "worse", "dead"]
     devel = given[given["split"] == "devel"]
     rho = devel.groupby(["variant", "emotion", "seed"])[["share", "prediction"]].apply(
         lambda rows: spearman(rows["share"], rows["prediction"])
     )
-    means = rho.fillna(0).groupby("variant").mean()
-    for name, row in table.iterrows():
-        assert row["mean_rho"] == pytest.approx(means[name])
-        assert row["difference"] == pytest.approx(means[name] - means["paper"])
-    assert (table["n"] == 60).all() and (table["networks"] == 4).all()
+    means = rho.groupby("variant").mean()
+    worse = table.loc["worse"]
+    assert worse["mean_rho"] == pytest.approx(means["worse"])
+    assert worse["difference"] == pytest.approx(means["worse"] - means["paper"])
+    assert worse["ci_low"] < worse["difference"] < worse["ci_high"] < 0 and worse["seeds"] == 2
+    assert (table["networks"] == 4).all()
     assert table["constant"].to_dict() == {"paper": 0, "worse": 0, "dead": 2}
-    assert (table.loc["paper", ["difference", "ci_low", "ci_high"]] == 0).all()
-    assert table.loc["worse", "ci_low"] < table.loc["worse", "difference"]
-    assert table.loc["worse", "difference"] < table.loc["worse", "ci_high"] < 0
+    assert np.isnan(table.loc["paper", "difference"])
+    assert table.loc["dead", ["mean_rho", "difference", "ci_low"]].isna().all()
+    note = "constant prediction: Joy (dead A2); no mean over emotions"
+    assert table.loc["dead", "note"] == note
     same = given[given["variant"] == "worse"].assign(variant="paper")
-    paired = compare_variants(pd.concat([same, same.assign(variant="twin")]), resamples=50)
-    assert (paired[["ci_low", "ci_high"]] == 0).all(axis=None)
+    twins = pd.concat([same, same.assign(variant="twin")])
+    paired = compare_variants(twins, BOTH, resamples=50).set_index("variant")
+    assert (paired.loc["twin", ["difference", "ci_low", "ci_high"]].abs() < 1e-12).all()
 
 
 def test_pictures_say_what_died():
     def texts(figure) -> str:
         return " ".join(text.get_text() for text in figure.findobj(Text))
 
-    table = compare_variants(predictions(), resamples=20)
-    labels = {"paper": "the text", "worse": "noise", "dead": "a dead one"}
-    said = texts(variant_differences(table, labels))
-    assert "2 of 4 constant" in said and "a dead one" in said and "Architecture 2" in said
+    table = compare_variants(predictions(), BOTH, resamples=20)
+    said = texts(forest(table[table["variant"] != "paper"], over_seeds=True))
+    assert "A2: dead" in said and "no ρ" in said and "constant prediction: Joy (dead A2)" in said
+    assert "n = 60 clips; means over 2 seeds or more, resampled too" in said
     zeros = pd.DataFrame({1: [0.0, 1.0, 1.0], 2: [0.0, 0.5, 1.0]})
     said = texts(dead_starts(zeros))
     assert "Architecture 1: 2 of 3 dead" in said and "Architecture 2: 1 of 3 dead" in said

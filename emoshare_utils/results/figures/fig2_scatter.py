@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from emoshare_utils.names import ARCHITECTURES, label
 from emoshare_utils.results.figures import style
@@ -24,8 +25,8 @@ def scatter(
     results: pd.DataFrame,
     emotions: Sequence[str],
     *,
-    ceilings: Mapping[str, float] | None = None,
-    ceiling_kind: str = "",
+    expected: Mapping[str, float] | None = None,
+    expected_kind: str = "",
 ) -> Figure:
     """Fig. 2: predicted against true shares, one panel per emotion, with the line y = x.
 
@@ -36,8 +37,8 @@ def scatter(
             clips without a share (a masked test split) are left out.
         results: rho and its interval; only this system's rows are read.
         emotions: the corpus's emotions, in its order.
-        ceilings: the rho a perfect model would reach, for the emotions that have one.
-        ceiling_kind: "exact" or "estimated".
+        expected: the rho of the expected share, for the emotions where it is known.
+        expected_kind: "exact" or "estimated".
 
     Raises:
         ValueError: predictions of several systems, or none with a share.
@@ -60,12 +61,13 @@ def scatter(
             else:
                 axes.plot(x, y, "o", color=look.colour, **DOTS)
             said = _measured(measured, emotion, y)
-            if emotion in (ceilings or {}):
-                said.append(style.ceiling_name(ceilings[emotion], ceiling_kind))
+            if emotion in (expected or {}):
+                said.append(f"ρ of the expected share: {expected[emotion]:.2f}")
             _finish(axes, said)
         if hexagons:
             _colour_bar(figure, hexagons)
-        figure.supxlabel("true share")
+        known = f"\nρ of the expected share: {expected_kind}" if expected else ""
+        figure.supxlabel(f"true share{known}")
         figure.supylabel("predicted share")
         figure.suptitle(f"{label(system['encoder'])}, {look.name}, {system['split']}", fontsize=8)
     return figure
@@ -110,5 +112,7 @@ def _colour_bar(figure: Figure, hexagons: Sequence[PolyCollection]) -> None:
     most = np.max([2, *(panel.get_array().max() for panel in hexagons)])
     for panel in hexagons:
         panel.set_norm(LogNorm(1, most))
-    bar = figure.colorbar(hexagons[0], ax=figure.axes, shrink=0.5, aspect=40, pad=0.015)
+    look = {"shrink": 0.5, "aspect": 40, "pad": 0.015, "format": LogFormatter()}
+    bar = figure.colorbar(hexagons[0], ax=figure.axes, **look)
+    bar.minorformatter = LogFormatter()  # 20, where Matplotlib's own would set a formula
     bar.set_label("clips in a hexagon")

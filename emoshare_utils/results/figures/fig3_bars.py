@@ -25,21 +25,22 @@ def bars(
     *,
     split: str = "devel",
     metric: str = "rho",
-    ceiling: float | None = None,
-    ceiling_kind: str = "",
+    expected: float | None = None,
+    expected_kind: str = "",
     paper: bool = False,
 ) -> Figure:
     """Fig. 3: the mean rho over emotions of each feature set under each architecture.
 
-    Several seeds are averaged, their intervals too, and each seed is a dot.
+    Several seeds are averaged, their intervals too, and each seed is a dot. There is no bar where a
+    seed has no mean; the summary's notes say why.
 
     Args:
         summary: one row per system, as `results.scores.score` makes it: encoder, architecture,
-            seed, split, n, mean_rho, ci_low, ci_high.
+            seed, split, n, mean_rho, ci_low, ci_high, note.
         split: the split to draw.
         metric: which metric, by its name in METRICS; intervals where the summary has them.
-        ceiling: the mean that a perfect model would reach.
-        ceiling_kind: "exact" or "estimated".
+        expected: the mean rho of the expected shares, over the same emotions.
+        expected_kind: "exact" or "estimated".
         paper: mark the paper's own means of rho where it has them.
 
     Raises:
@@ -50,23 +51,26 @@ def bars(
         found = ", ".join(sorted(summary["split"].unique())) or "none"
         raise ValueError(f"no system in the split {split!r}: splits with results are {found}")
     measured = [f"mean_{metric}", *bound_columns(metric)[:2]]
-    rows = rows.reindex(columns=[*PAIR, "seed", "n", *measured])
-    rows.columns = [*PAIR, "seed", "n", "mean", "low", "high"]
+    rows = rows.assign(note=rows.get("note", ""))
+    rows = rows.reindex(columns=[*PAIR, "seed", "n", "note", *measured])
+    rows.columns = [*PAIR, "seed", "n", "note", "mean", "low", "high"]
     encoders, architectures = ordered(rows["encoder"]), sorted(rows["architecture"].unique())
     most, name = max(len(architectures), 2), METRICS[metric].label
-    with style.drawing(style.COLUMN_IN, 1.1 + 0.18 * most * len(encoders)) as figure:
+    caption, notes = _caption(rows, name, split), _notes(rows)
+    height = 1.1 + 0.18 * most * len(encoders) + style.LINE_IN * notes.count("\n")
+    with style.drawing(style.COLUMN_IN, height) as figure:
         axes = figure.subplots()
         _systems(axes, rows, most, paper_table1() if paper else None, name)
         axes.axvline(0, color="black", linewidth=0.6)
-        if ceiling is not None:
-            _ceiling(axes, style.ceiling_name(ceiling, ceiling_kind), ceiling)
+        if expected is not None and np.isfinite(expected):
+            _expected(axes, expected, expected_kind)
         axes.margins(x=0.02)
         style.name_rows(axes, [style.wrapped(label(encoder)) for encoder in encoders])
         keys = style.architecture_keys(architectures, marker="s", ms=5, ls="none")
         if paper:
             keys["paper (its corpus)"] = Line2D([], [], **PAPER)
         style.legend(figure, keys)
-        figure.supxlabel(_caption(rows, name, split))
+        figure.supxlabel(caption + notes)
     return figure
 
 
@@ -88,22 +92,22 @@ def _systems(
 
 def _bar(axes: Axes, seeds: pd.DataFrame, y: float, look: dict[str, object]) -> str:
     """A system's bar, interval and seeds; returns its mean in words, "" where there is none."""
-    mean, low, high = seeds[["mean", "low", "high"]].mean()
+    mean, low, high = seeds[["mean", "low", "high"]].mean(skipna=False)
+    if len(seeds) > 1:
+        axes.plot(seeds["mean"], [y] * len(seeds), "o", **SEED)
     if np.isnan(mean):
         return ""
     axes.barh(y, mean, **look)
     if not np.isnan(low + high):
         axes.errorbar(mean, y, xerr=[[mean - low], [high - mean]], **INTERVAL)
-    if len(seeds) > 1:
-        axes.plot(seeds["mean"], [y] * len(seeds), "o", **SEED)
-    known = seeds["mean"].notna().sum()
-    return style.number(mean) + (f" ({known} of {len(seeds)})" if known < len(seeds) else "")
+    return style.number(mean)
 
 
-def _ceiling(axes: Axes, words: str, ceiling: float) -> None:
-    axes.axvline(ceiling, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+def _expected(axes: Axes, rho: float, kind: str) -> None:
+    axes.axvline(rho, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
     above = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "bottom"}
-    axes.text(ceiling, 1, words, fontsize=6.5, **above)
+    words = f"ρ of the expected share {rho:.2f}" + (f" ({kind})" if kind else "")
+    axes.text(rho, 1, words, fontsize=6.5, **above)
 
 
 def _caption(rows: pd.DataFrame, name: str, split: str) -> str:
@@ -112,9 +116,12 @@ def _caption(rows: pd.DataFrame, name: str, split: str) -> str:
     said = [f"mean {name} over emotions, {split}{n}"]
     if rows["low"].notna().any():
         said.append("lines: 95 % bootstrap interval over clips")
-    if rows["mean"].isna().any():
-        said.append(f"no {name}: not every emotion has one (constant predictions)")
     seeds = rows.groupby(PAIR)["seed"].nunique().max()
     if seeds > 1:
         said.append(f"dots: {seeds} seeds; bars and lines: their means")
     return "\n".join(textwrap.fill(line, 56) for line in said)
+
+
+def _notes(rows: pd.DataFrame) -> str:
+    """A line or more of each note, after the caption."""
+    return "".join("\n" + textwrap.fill(note, 56) for note in rows["note"].unique() if note)

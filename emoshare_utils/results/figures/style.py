@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.files import atomic
+from emoshare_utils.files import atomic, write_csv
 from emoshare_utils.names import ARCHITECTURES, GREY
 
 COLUMN_IN = 3.3
@@ -34,6 +34,7 @@ def style(width_in: float = COLUMN_IN, height_in: float = 2.2) -> dict[str, obje
         "savefig.bbox": None,
         "pdf.fonttype": 42,
         "font.family": "DejaVu Sans",
+        "text.parse_math": False,  # a name is text: two "$" in it are no formula
         **dict.fromkeys(["font.size", "figure.titlesize", "figure.labelsize"], 7),
         **dict.fromkeys(["axes.titlesize", "axes.labelsize"], 7),
         **dict.fromkeys(["xtick.labelsize", "ytick.labelsize", "legend.fontsize"], 6.5),
@@ -84,8 +85,7 @@ def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame, listeners:
         for ending, metadata in {"pdf": nothing, "png": {"Software": None}}.items():
             with atomic(folder / f"{name}.{ending}") as file:
                 figure.savefig(file, format=ending, metadata=metadata)
-    with atomic(folder / f"{name}.csv") as file:
-        file.write(data.to_csv(index=False, lineterminator="\n").encode())
+    write_csv(folder / f"{name}.csv", data)
     return figure
 
 
@@ -100,7 +100,7 @@ def panels(figure: Figure, names: Sequence[str]) -> list[Axes]:
     rows, columns = grid(len(names))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for panel, name in zip(axes.flat, names):
-        panel.set_title(name, loc="left", fontweight="bold", pad=3)
+        panel.set_title(wrapped(name), loc="left", fontweight="bold", pad=3)
     for lowest in axes.flat[len(names) - columns : len(names)]:
         lowest.tick_params(labelbottom=True)
     for empty in axes.flat[len(names) :]:
@@ -159,12 +159,8 @@ def wrapped(name: str, width: int = 26) -> str:
         parts = re.split(gap, name, maxsplit=1)
         if len(parts) > 1:
             return "\n".join(wrapped(part, width) for part in parts)
-    return textwrap.fill(name.replace("/", "/ "), width).replace("/ ", "/")
-
-
-def ceiling_name(rho: float, kind: str) -> str:
-    """As "exact ceiling 0.812"."""
-    return f"{kind} ceiling {number(rho)}".strip()
+    parted = name.replace("/", "/\v")  # else nothing would end a line there
+    return textwrap.fill(parted, width, replace_whitespace=False).replace("\v", "")
 
 
 def number(value: float) -> str:
