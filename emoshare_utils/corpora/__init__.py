@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from emoshare_utils.corpora import compare23, crema_d, simulated, table
+from emoshare_utils.corpora.audio import audio_files
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.corpora.options import check_options
 from emoshare_utils.corpora.validation import validate
@@ -28,7 +29,6 @@ from emoshare_utils.names import Registry, UnknownName
 
 _BUILT_IN = (simulated, compare23, crema_d, table)
 CORPORA = Registry("corpus", {adapter.NAME: adapter for adapter in _BUILT_IN})
-AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3"}
 
 
 def load(
@@ -61,9 +61,5 @@ def load(
             f"root = {str(root)!r} is not a folder: give the one that holds {adapter.LAYOUT}"
         )
     corpus, source = adapter.read(root, **options)
-    audio = {
-        file.relative_to(corpus.root).as_posix()
-        for file in (corpus.root / adapter.AUDIO).rglob("*")
-        if file.suffix.lower() in AUDIO_ENDINGS
-    }
+    audio = audio_files(corpus.root, adapter.AUDIO, corpus.clips.get("path", ()))
     return validate(corpus, audio, source, allow_missing)
