@@ -23,7 +23,8 @@ NULLS = {"", "?", "-", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "null", "none
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 PERCENT = r"[+-]?[\d.,]+\s*%"
 DECIMAL_COMMA = r"[+-]?\d*,\d+"
-MOST_BYTES, MOST_ROWS = 10**9, 10**7  # of a label file: more is none, or damaged
+# A file with more is no label file, or damaged, or has a column for each clip.
+MOST_BYTES, MOST_ROWS, MOST_COLUMNS = 10**9, 10**7, 2000
 MOST_RATERS = 10**6
 
 
@@ -107,7 +108,7 @@ def numeric_shares(cells: pd.DataFrame, masked: Iterable[bool], file: Path) -> p
         if faulty.to_numpy().any():
             rows = faulty.index[faulty.any(axis=1)]
             column = faulty.columns[faulty.any()][0]
-            first = faulty.index.get_loc(faulty[column].idxmax())
+            first = faulty[column].to_numpy().argmax()
             value = cells[column].iloc[first]
             places = [_place(rows, place) for place in range(len(rows))]
             raise CorpusError(
@@ -210,6 +211,7 @@ def _csv(content: bytes, first: str) -> pd.DataFrame:
                 continue  # a blank line
             rows.append(cells)
             lines.append(line)
+            _limit_columns(len(cells))
             if len(cells) != len(rows[0]):
                 raise ValueError(
                     f"line {line} has {len(cells)} cells, the header {len(rows[0])}: put a cell "
@@ -249,6 +251,7 @@ def _parquet(content: bytes) -> pd.DataFrame:
     file = parquet.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
     if file.metadata.num_rows > MOST_ROWS:
         raise ValueError(f"it promises {file.metadata.num_rows:,} rows, more than {MOST_ROWS:,}")
+    _limit_columns(file.metadata.num_columns)
     table = file.read().to_pandas(ignore_metadata=True)
     if table.empty:
         raise ValueError("it has no rows")
@@ -256,6 +259,14 @@ def _parquet(content: bytes) -> pd.DataFrame:
     names, table = table.columns, table.set_axis(range(table.shape[1]), axis=1)
     table = table.apply(_as_text).set_axis(names, axis=1)
     return table.set_index(pd.RangeIndex(1, len(table) + 1, name="row"))
+
+
+def _limit_columns(count: int) -> None:
+    if count > MOST_COLUMNS:
+        raise ValueError(
+            f"it has {count:,} columns, more than {MOST_COLUMNS:,}: a clip is a row, an emotion is "
+            "a column"
+        )
 
 
 def _as_text(column: pd.Series) -> pd.Series:

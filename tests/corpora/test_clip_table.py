@@ -240,6 +240,13 @@ def test_a_share_outside_0_to_1_is_refused(table, check, value):
             check(clips, allow_missing=allow_missing)
 
 
+def test_a_faulty_share_is_named_also_where_a_clip_is_there_twice(table, check):
+    clips = table(6).assign(clip_id="twin")
+    clips.loc[3, "Joy"] = 7
+    with pytest.raises(CorpusError, match=r"outside \[0, 1\] in Joy, 1 clips: twin\."):
+        check(clips, allow_missing=True)
+
+
 @pytest.mark.parametrize("row", [0, 1])
 def test_a_share_missing_in_train_or_devel_is_refused(table, check, row):
     clips = table(6)

@@ -87,6 +87,10 @@ def test_rows_are_named_by_their_first_line(read):
         (b"path,Joy, joy \na,1,1\n", "more than one column is called 'Joy': rename or delete one"),
         (b"path,Joy,path\na,1,1\n", "more than one column is called 'path'"),
         (b"path,,Joy\na,7,1\n", "column 2 has no name: name it"),
+        (
+            b"path,Joy" + b",c" * 1999 + b"\n",
+            "it has 2,001 columns, more than 2,000: a clip is a row",
+        ),
         (b"path;Joy\na;0.5\n", "semicolons stand between its cells: save it with commas"),
         (b"path;Joy\na;0,5\n", r"semicolons stand .*with points in its numbers \(0.5\)"),
         (b'"path";"Joy"\n"a";"0,5"\n', "semicolons stand between its cells"),
@@ -175,11 +179,14 @@ def test_a_parquet_file_that_is_no_table_says_why(read, content, message):
         read(content, "labels.parquet")
 
 
-def test_parquet_that_promises_too_many_rows_is_not_read(read, monkeypatch):
+def test_parquet_that_promises_too_much_is_not_read(read, monkeypatch):
     monkeypatch.setattr(reading, "MOST_ROWS", 10**6)
     many = pa.table({"path": ["a"] * (10**6 + 1)})
     with pytest.raises(CorpusError, match=r"promises 1,000,001 rows, more than 1,000,000"):
         read(as_parquet(many), "labels.parquet")
+    wide = pa.table({str(number): [1] for number in range(2001)})
+    with pytest.raises(CorpusError, match="it has 2,001 columns, more than 2,000"):
+        read(as_parquet(wide), "labels.parquet")
 
 
 # Numbers
