@@ -83,7 +83,7 @@ def test_a_feature_store_is_read_without_what_makes_its_frames():
 
 
 def test_results_load_neither_the_models_nor_transformers():
-    rooms = ["comparisons", "expected_share", "figures", "published", "rendering", "scores", "tables"]
+    rooms = ["comparisons", "expected_share", "figures", "published", "rendering", "tables"]
     _, modules = seconds_and_modules(
         "; ".join(f"import emoshare_utils.results.{room}" for room in rooms)
     )

@@ -363,9 +363,8 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path):
     assert (table2["baseline"] == "paper").all() and (table2["baseline_mean_rho"] == 0.5).all()
     assert (pd.read_csv(this.figures / "table1.csv")["source"] == "paper").any()
     assert "imulated" not in "".join(said(executed(this, number)) for number in ("03", "04"))
-    assert pd.read_parquet(
-        this.folder / "expected_rho.parquet"
-    ).empty  # the number of raters is not given
+    expected = pd.read_parquet(this.folder / "expected_rho.parquet")
+    assert expected.empty  # the number of raters is not given
     assert devel["ci_speakers_low"].isna().all() and devel["ci_low"].notna().all()
     assert "simulated" not in (this.figures / "table1.html").read_text()
     shares = pd.read_parquet(this.folder / "clips.parquet")[list(PAPER_EMOTIONS)].dropna()

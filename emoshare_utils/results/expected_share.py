@@ -72,9 +72,10 @@ def known(table: pd.DataFrame, split: str = "devel") -> tuple[pd.Series, str]:
 def known_mean(
     table: pd.DataFrame, emotions: Sequence[str], split: str = "devel"
 ) -> tuple[float, str]:
-    """The mean of `known` over these emotions, NaN unless it is known for each; and the kind."""
+    """The mean of `known` over these emotions, and the kind; NaN and "" unless each is known."""
     rhos, kind = known(table, split)
-    return float(mean_over_emotions(rhos.reindex(list(emotions)))), kind
+    mean = float(mean_over_emotions(rhos.reindex(list(emotions))))
+    return mean, kind if np.isfinite(mean) else ""
 
 
 def are_votes(shares: np.ndarray, n_raters: np.ndarray) -> bool:

@@ -24,8 +24,10 @@ class EarlyStopping:
     def judge(self, value: float, epoch: int) -> None:
         """Note the value on devel after `epoch`; higher is better.
 
-        NaN (rho of a constant prediction) is never the best. While there is nothing else, the last
-        weights are kept, so that the results report such a network.
+        NaN (rho of a constant prediction, or of a share that is constant on devel) is never the
+        best. While there is nothing else, the last weights are kept, so that the results report
+        such a network. Where the share is constant on devel nothing can choose: training stops
+        after `patience` epochs, and the weights of the last one are kept.
         """
         self.epoch = epoch
         if value > self.best_rho:

@@ -112,3 +112,13 @@ def test_it_is_no_upper_bound(rated):
         for emotion in rated.emotions
     }
     assert np.mean(list(beaten.values())) > rhos.mean() + 0.005
+
+
+def test_a_mean_needs_every_emotion():
+    rows = [("Joy", "devel", "exact", 0.9), ("Fear", "devel", "exact", 0.7)]
+    table = pd.DataFrame(rows, columns=["emotion", "split", "kind", "rho"])
+    assert expected_share.known_mean(table, ["Joy", "Fear"]) == (pytest.approx(0.8), "exact")
+    assert expected_share.known_mean(table, ["Joy"]) == (0.9, "exact")
+    for lacking in (["Joy", "Anger"], []):
+        mean, kind = expected_share.known_mean(table, lacking)
+        assert np.isnan(mean) and kind == ""
