@@ -13,8 +13,8 @@ from emoshare_utils.storage import read_parquet, write_parquet
 COLUMNS = ("clip_id", "path", "split", "speaker", "language", "n_raters", "duration_s")
 OPTIONAL = {"speaker": "string", "language": "string", "n_raters": "Int64", "duration_s": float}
 SPLITS = ("train", "devel", "test")
-# What no emotion may be called, because its column stands beside these. An extra column of the clip
-# table may be called as the later ones.
+# What no emotion may be called, because its column stands beside these in some table. Further
+# columns stand in the clip table only, and may be called as the later ones.
 RESERVED = {
     *COLUMNS,
     *("audio_checksum", "filename"),  # `audio.check`, `compare23.submission`
@@ -23,7 +23,7 @@ RESERVED = {
     *("source", "name", "mean", "n_emotions", "seeds", "note", "baseline"),  # Tables 1 and 2
     *("mean_rho", "n_mean_rho", "baseline_mean_rho", "change_percent"),
     *("max_rho", "n_max_rho", "baseline_max_rho", "max_change_percent"),
-    *("kind", "ceiling", "epoch"),  # the ceilings, the history of a training
+    *("kind", "epoch"),  # rho of the expected share, the history of a training
 }
 EXPECTED = "expected_"  # before an emotion, the column of its expected share; none is called so
 PAPER_EMOTIONS = (
@@ -48,11 +48,12 @@ class Corpus:
     """A clip table and what belongs to it.
 
     `clips` has the columns of `COLUMNS`, then one share in [0, 1] per emotion (`emotions`, in the
-    corpus's order), then any further columns (demographics, latent appraisal). `clip_id` is unique,
-    `path` relative to `root`, `split` one of `SPLITS`; what an adapter does not know of the other
-    columns it leaves out or null. Shares may be null in the test split. `duration_s` is measured
-    by `audio.check`, which adds `audio_checksum`. `listeners` says who rated: "listeners", or
-    "simulated listeners" where no person did.
+    corpus's order; none has a name in `RESERVED`), then any further columns (demographics, latent
+    appraisal). `clip_id` is unique, `path` relative to `root`, `split` one of `SPLITS`; what an
+    adapter does not know of the other columns it leaves out or null. Shares may be null in the test
+    split. `duration_s` is measured by `audio.check`, which adds `audio_checksum`. `listeners` says
+    who rated: "listeners", "simulated listeners" where no person did, or more, which pictures and
+    tables then say.
     """
 
     name: str

@@ -175,8 +175,11 @@ def speaker_splits(
     """Draw a split for each speaker, and give it to the speaker's clips (fractions of speakers).
 
     Raises:
-        CorpusError: there are fewer speakers than splits; the message names `source`.
+        CorpusError: there are fewer speakers than splits (the message names `source`), or the
+            seed is below 0.
     """
+    if seed < 0:
+        raise CorpusError(f"split_seed = {seed}: expected 0 or more")
     names = np.sort(speakers.unique())
     if len(names) < len(SPLITS):
         raise CorpusError(

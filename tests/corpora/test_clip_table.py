@@ -426,5 +426,10 @@ def test_few_speakers_still_fill_every_split(n):
 
 
 def test_two_speakers_cannot_fill_three_splits():
-    with pytest.raises(CorpusError, match="2 speakers cannot be kept apart in 3 splits"):
-        speaker_splits(speakers(2), seed=0)
+    with pytest.raises(CorpusError, match=r"a\.csv: 2 speakers cannot be kept apart in 3 splits"):
+        speaker_splits(speakers(2), seed=0, source="a.csv")
+
+
+def test_a_seed_below_0_is_refused():
+    with pytest.raises(CorpusError, match="split_seed = -1: expected 0 or more"):
+        speaker_splits(speakers(5), seed=-1)
