@@ -213,7 +213,7 @@ def test_a_wrong_name_is_an_encoder_error(name):
 def test_a_model_that_reads_no_samples_is_refused(tmp_path):
     size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 9}
     transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(tmp_path)
-    with pytest.raises(EncoderError, match="it is a bert model, not an encoder that .*: expected one of wav2"):
+    with pytest.raises(EncoderError, match="it is a bert model, not .*: expected one of wav2vec2"):
         load_encoder(str(tmp_path))
 
 
