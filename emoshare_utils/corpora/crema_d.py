@@ -4,11 +4,13 @@ The share of an emotion is its votes over the number of answers. Raters chose on
 clip's six shares sum to 1.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+import soundfile
 
-from emoshare_utils.corpora.clip_table import SPLITS, Corpus, CorpusError, cut
+from emoshare_utils.corpora.clip_table import SPLITS, Corpus, CorpusError, cut, resolve_inside
 from emoshare_utils.corpora.reading import (
     listed,
     read_table,
@@ -21,6 +23,7 @@ NAME = "crema_d"
 LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.csv"
 AUDIO = "AudioWAV"
 EMOTIONS = dict(zip("ADFHNS", ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")))
+ACTORS, RATE = 91, 16_000  # of the release, and Hz
 VOICE_ONLY = "1"  # first digit of a row's number; 2: the face alone, 3: both
 AUDIO_NAMES = {"1040_ITH_SAD_XX": "1040_ITH_SAD_X"}  # a vote's name -> its file's, as released
 
@@ -58,7 +61,20 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
     clips = clips.join(_demographics(root / "VideoDemographics.csv"), on="speaker")
     parts = votes["fileName"].str.split("_")
     clips = clips.assign(sentence=parts.str[1], intended=parts.str[2])
-    return Corpus(NAME, root, tuple(EMOTIONS.values()), clips), source
+    listeners = _listeners(clips, root)
+    return Corpus(NAME, root, tuple(EMOTIONS.values()), clips, listeners), source
+
+
+def _listeners(clips: pd.DataFrame, root: Path) -> str:
+    """Who rated, and of what a copy that is not the whole corpus consists: pictures say so."""
+    said, actors = ["CREMA-D's listeners"], clips["speaker"].nunique()
+    if actors != ACTORS:
+        said.append(f"{actors} of its {ACTORS} actors")
+    for path in clips["path"].head(20):
+        with suppress(OSError, soundfile.LibsndfileError, CorpusError):  # the checks will name it
+            rate = soundfile.info(resolve_inside(root, path)).samplerate
+            return ", ".join([*said, f"audio at {rate:,} Hz"] if rate != RATE else said)
+    return ", ".join(said)
 
 
 def _votes(file: Path) -> pd.DataFrame:

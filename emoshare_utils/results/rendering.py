@@ -62,7 +62,8 @@ def style(
     Args:
         table: what `table1` or `table2` returned, or any other data frame.
         caption: one paragraph.
-        listeners: "simulated listeners" adds to the caption that the shares are theirs.
+        listeners: whose shares they are, as `Corpus.listeners`; the caption says so, unless they
+            are just "listeners".
         notes: sentences below the table.
         best: the columns whose best value among our own rows is bold, ties included, decided before
             rounding. By default every float column but a baseline's.
@@ -132,7 +133,7 @@ def _styled(
     shown = [column for column in table if column not in _HIDDEN]
     numbers = [column for column in shown if pd.api.types.is_float_dtype(table[column])]
     right = [pd.api.types.is_numeric_dtype(table[c]) and c != "architecture" for c in shown]
-    if listeners.startswith("simulated") and listeners not in caption:
+    if listeners != "listeners" and listeners not in caption:
         caption = f"{caption} Shares are those of {listeners}."
     cells = pd.DataFrame({c: [_text(value, c, c in numbers) for value in table[c]] for c in shown})
     for row in table.index[table["source"] == "paper"]:

@@ -33,7 +33,10 @@ LIBRARIES = (
 PICTURES = (".pdf", ".png")  # no notebook reads another's pictures
 # Compared by size alone: audio, which notebook 01 checks, feature stores, which keep checksums,
 # and what lies beside a corpus and is not read.
-SIZED = (".wav", ".flac", ".ogg", ".mp3", ".npy", ".flv", ".mp4", ".zip", ".gz", ".tar", ".tgz")
+SIZED = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64",
+    ".npy", ".flv", ".mp4", ".zip", ".gz", ".tar", ".tgz",
+)  # fmt: skip
 EARLIER = "what it starts from"
 UNFINISHED: dict[str, Any] = {"given": None, "outputs": {}}
 

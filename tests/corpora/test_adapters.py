@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from emoshare_utils import corpora
 from emoshare_utils.corpora import audio, compare23
@@ -352,6 +353,18 @@ def test_crema_d_finds_every_file_the_misnamed_one_too(crema):
     corpus, _ = corpora.load("crema_d", crema)
     clip = corpus.clips.set_index("clip_id").loc["1040_ITH_SAD_XX"]
     assert clip["path"].startswith("AudioWAV/1040_ITH_SAD_XX.")
+
+
+def test_crema_d_says_how_much_of_it_is_there(crema):
+    corpus, _ = corpora.load("crema_d", crema)
+    assert corpus.listeners.startswith("CREMA-D's listeners, 6 of its 91 actors")
+    paths = [corpus.path(path) for path in corpus.clips["path"]]
+    audio, _ = soundfile.read(paths[0])
+    for rate, said in ((16_000, ""), (11_025, ", audio at 11,025 Hz")):
+        for path in paths:
+            soundfile.write(path, audio, rate, format="WAV")
+        corpus, _ = corpora.load("crema_d", crema)
+        assert corpus.listeners == f"CREMA-D's listeners, 6 of its 91 actors{said}"
 
 
 def test_crema_d_keeps_the_demographics(crema):

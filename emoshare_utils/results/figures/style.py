@@ -60,8 +60,9 @@ def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
 def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame, listeners: str) -> Figure:
     """Write `<name>.pdf`, `<name>.png` (200 dpi) and `<name>.csv`, the data that was plotted.
 
-    A picture of simulated listeners says so in its last line, for which it grows. The same figure
-    and data give the same bytes: neither dates nor versions are written.
+    Whose shares they are is the last line of a picture, for which it grows, unless they are just
+    "listeners": "simulated listeners", or how much of a corpus it is. The same figure and data
+    give the same bytes: neither dates nor versions are written.
 
     Args:
         figure: what one of the drawing functions returned.
@@ -77,9 +78,9 @@ def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame, listeners:
     nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
     caption = [line for line in figure.get_supxlabel().split("\n") if line]
     with mpl.rc_context(style()):
-        if listeners.startswith("simulated") and listeners not in caption:
+        if listeners != "listeners" and listeners not in figure.get_supxlabel():
             figure.set_figheight(figure.get_figheight() + LINE_IN)
-            figure.supxlabel("\n".join([*caption, listeners]))
+            figure.supxlabel("\n".join([*caption, wrapped(listeners, 60)]))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # saved again, it gives the same bytes
         for ending, metadata in {"pdf": nothing, "png": {"Software": None}}.items():
