@@ -28,7 +28,7 @@ class Audio:
 
     Attributes:
         clips: each (n,) int16 at 16 kHz, all in memory: 115 MB per hour.
-        sources: one row per corpus: source, languages, clips, speakers, hours, speeds.
+        sources: one row per corpus: source, copy, languages, clips, speakers, hours, speeds.
         labels: (L, G) integers for each clip, of G clusterings; None: there are none.
 
     Raises:
@@ -86,6 +86,7 @@ def listen(
         sources.append(
             {
                 "source": name,
+                "copy": corpus.listeners.partition(", ")[2] or "whole",  # how much of it is here
                 "languages": " ".join(sorted(table["language"].dropna().unique())),
                 "clips": len(read),
                 "speakers": table["speaker"].nunique(),
