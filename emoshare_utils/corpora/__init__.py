@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from emoshare_utils.corpora import compare23, crema_d, simulated, table
-from emoshare_utils.corpora.audio import audio_files
+from emoshare_utils.corpora.audio_files import audio_files
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.corpora.options import check_options
 from emoshare_utils.corpora.validation import validate

@@ -2,9 +2,7 @@
 
 import io
 import math
-import os
 import stat
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from scipy.signal import resample_poly
 from torchaudio.transforms import Resample
 
+from emoshare_utils.corpora.audio_files import ENDINGS
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.corpora.lengths import AudioError, NotAudioError, check_length
 from emoshare_utils.device import one_worker_per_core
@@ -32,32 +31,6 @@ LOUDEST = 10  # floats are meant to be within 1, and a few exceed it; more are o
 BLOCK = 2**22  # samples, of all channels together, that are decoded at a time: 16 MB
 SILENCE = 1e-5  # a clip whose samples never exceed this is silent (16 bit starts at 3e-5)
 VERSION = 1  # raise it when a change here changes the samples of a file
-ENDINGS = (  # of what libsndfile reads; a labelled file is tried whatever its ending
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd"),
-    *(".w64", ".rf64", ".caf", ".sph", ".nist", ".voc"),
-)
-
-
-def audio_files(root: Path, folder: str = ".", labelled: Iterable[str] = ()) -> set[str]:
-    """Find the audio files of a corpus, as paths relative to `root`.
-
-    These are the regular files in `root / folder`, and in the folders in it, whose ending is one
-    of audio; hidden ones, `__MACOSX` and links to folders are skipped. What has a label counts
-    whatever it is, if only it is there: `check` says why it cannot be used.
-    """
-    found, folders = set(), [folder]
-    while folders:
-        inside = folders.pop()
-        with suppress(FileNotFoundError, PermissionError), os.scandir(root / inside) as entries:
-            for entry in entries:
-                path = entry.name if inside == "." else f"{inside}/{entry.name}"
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(path)
-                elif path.lower().endswith(ENDINGS) and _is_regular(entry):
-                    found.add(path)
-    return found | {path for path in set(labelled) - found if _is_there(root / path)}
 
 
 def read_audio(path: Path) -> np.ndarray:
@@ -141,23 +114,6 @@ def _read(path: Path) -> tuple[bytes, np.ndarray]:
             f"{error}: files that end in {ending} cannot be read here; convert to WAV or FLAC, "
             f"e.g. ffmpeg -i in{ending} out.wav"
         ) from error
-
-
-def _is_regular(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # links in a circle
-        return False
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    except OSError:  # as of a folder that may not be entered
-        return True
-    return True
 
 
 class _Bytes(io.BytesIO):

@@ -132,8 +132,10 @@ def _check_samples(
         header = bytearray(content[:start])
         struct.pack_into(form, header, field, len(content) - start + layout.counted)
         return bytes(header) + content[start:]
-    end = start + size + -(start + size) % layout.align
-    _refuse_rest(content, len(content) - _after_chunks(content, layout, end))
+    end = start + size  # some writers leave out the padding
+    ends = (end, end + -end % layout.align)
+    left = min(_after_chunks(content, layout, end) for end in ends)
+    _refuse_rest(content, len(content) - left)
     return content
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -98,12 +99,6 @@ def test_samples_are_what_version_1_gave():
     np.testing.assert_allclose(decoded[3000::4000], pinned[audio.VERSION], rtol=1e-4)
 
 
-def test_a_streamed_wav_that_never_knew_its_length_is_read():
-    content = bytearray(encode(sine(16_000)))
-    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
-    np.testing.assert_array_equal(decode(bytes(content)), decode(encode(sine(16_000))))
-
-
 # What is set aside
 
 HALF = np.full(16_000, 0.5)
@@ -156,6 +151,87 @@ def test_an_unusable_file_has_its_reason(tmp_path, name):
     (tmp_path / "clip.wav").write_bytes(content)
     with pytest.raises(AudioError, match=reason):
         audio.read_audio(tmp_path / "clip.wav")
+
+
+# Bounds
+
+
+def flac_header(rate: int, channels: int, samples: int) -> bytes:
+    """The start of a FLAC with some frames: its header promises what we say."""
+    content = encode(np.stack([sine(16_000, seconds=2)] * channels, axis=1), form="FLAC")
+    fields = rate << 44 | channels - 1 << 41 | 15 << 36 | samples
+    return content[:18] + fields.to_bytes(8, "big") + content[26:]
+
+
+PROMISES = {  # rate, channels, samples: why it is refused
+    "8 channels at 655,350 Hz for an hour": (655_350, 8, 655_350 * 3600, "a rate of 655350 Hz"),
+    "8 channels at 384 kHz for an hour": (384_000, 8, 384_000 * 3600, "promises 3600 s, more than"),
+    "8 channels at 48 kHz for an hour": (48_000, 8, 48_000 * 3600, r"32000 of 172800000 samples"),
+    "2 channels at 16 kHz for two hours": (16_000, 2, 16_000 * 7200, "promises 7200 s, more than"),
+    "1 Hz": (1, 1, 32_000, "a rate of 1 Hz: expected 4000 to 384000 Hz"),
+}
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_a_promise_is_not_paid_for_in_advance(name):
+    rate, channels, samples, reason = PROMISES[name]
+    content = flac_header(rate, channels, samples)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AudioError, match=reason):
+            decode(content)
+        assert tracemalloc.get_traced_memory()[1] < 40e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_is_decoded_than_an_hour(monkeypatch):
+    monkeypatch.setattr(audio, "LONGEST_S", 1)
+    monkeypatch.setattr(audio, "BLOCK", 5000)
+    assert len(decode(WAV)) == 16_000
+    endless = promising(bytes(5))
+    assert len(decode(endless)) == 16_000
+    with pytest.raises(AudioError, match="promises 2 s, more than 1 s at 16000 Hz"):
+        decode(encode(sine(16_000, seconds=2)))
+    longer = encode(sine(16_000, seconds=2), form="FLAC")
+    longer = longer[:21] + bytes([longer[21] & 0xF0, 0, 0, 0, 0]) + longer[26:]
+    with pytest.raises(AudioError, match="holds more than 1 s at 16000 Hz"):
+        decode(longer)
+    monkeypatch.setattr(audio, "MOST_SAMPLES", 24_000)
+    with pytest.raises(AudioError, match="promises 1 s, more than 0 s at 48000 Hz"):
+        decode(encode(sine(48_000), 48_000))
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("WAV", "FLOAT"), ("FLAC", None), ("MP3", None)])
+def test_the_size_of_blocks_does_not_change_the_samples(monkeypatch, form, subtype):
+    both = np.stack([sine(22_050), sine(22_050, 0.2, 300)], axis=1)
+    content = encode(both, 22_050, form, subtype)
+    whole = decode(content)
+    monkeypatch.setattr(audio, "BLOCK", 1234)
+    np.testing.assert_array_equal(decode(content), whole)
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 384_001, 2**31 - 1])
+def test_an_absurd_rate_is_refused(rate):
+    content = WAV[:24] + struct.pack("<I", rate) + WAV[28:]
+    with pytest.raises(AudioError, match=f"a rate of {rate} Hz: expected 4000 to 384000 Hz"):
+        decode(content)
+
+
+def test_floats_of_another_scale_are_refused_and_loud_ones_are_not():
+    for level in (1.5, 4.0, 9.9):
+        assert np.abs(decode(encode(sine(16_000, level), subtype="FLOAT"))).max() > level * 0.99
+    for level in (10.1, 127.0, 20_000.0, 1e20, 1e38):
+        for subtype in ("FLOAT", "DOUBLE"):
+            with pytest.raises(AudioError, match=r"a sample of .*: floats are expected within 1"):
+                decode(encode(sine(16_000, level), subtype=subtype))
+
+
+def test_what_overflows_is_refused():
+    both = np.stack([np.full(16_000, 3e38)] * 2, axis=1)  # their sum is infinite in float32
+    for samples in (both, both * [1, -1] + 1e38, np.full(16_000, 1e300)):
+        with pytest.raises(AudioError, match="NaN or infinite samples|a sample of"):
+            decode(encode(samples, subtype="DOUBLE" if samples.ndim == 1 else "FLOAT"))
 
 
 def test_the_shortest_clip_has_400_samples():

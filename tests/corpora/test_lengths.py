@@ -45,6 +45,8 @@ def mp3(seconds=2.0, rate=RATE, channels=1, mode="VARIABLE") -> tuple[bytes, byt
 ID3V2 = b"ID3\x04\0\0\0\0\x01\0" + bytes(128)
 ID3V1 = b"TAG" + b"x" * 125
 APE = b"APETAGEX" + struct.pack("<IIII", 2000, 100, 1, 0) + bytes(108)
+FOOTED = b"ID3\x04\0\x10\0\0\x01\0" + bytes(128) + b"3DI\x04\0\x10\0\0\x01\0"
+LIKE_A_FRAME = bytes(50) + b"\xff\xfb\x90\x00" + bytes(3000)  # of 44.1 kHz, but none follows
 RUBBISH = np.random.default_rng(2).bytes(5000)
 
 
@@ -66,8 +68,8 @@ def test_an_mp3_that_does_not_state_its_length_is_read_to_the_end(rate, channels
 def test_tags_and_rubbish_around_an_mp3_do_not_change_it():
     for content in mp3():
         sound = decode(content)
-        for before in (b"", ID3V2, ID3V2 + ID3V2):
-            for after in (b"", ID3V1, APE + ID3V1, RUBBISH, bytes(3000)):
+        for before in (b"", ID3V2, ID3V2 + ID3V2, FOOTED):
+            for after in (b"", ID3V1, APE + ID3V1, RUBBISH, bytes(3000), LIKE_A_FRAME):
                 np.testing.assert_allclose(decode(before + content + after), sound, atol=1e-6)
 
 
@@ -166,11 +168,11 @@ def test_a_header_that_states_less_than_is_there_is_set_aside(name):
 def test_what_may_follow_the_samples_of_a_wav():
     content, sound = encode(), decode(encode())
     listed = b"LIST" + struct.pack("<I", 2000) + bytes(range(200)) * 10
-    for after in (listed, listed + listed, listed[:1500], ID3V1, bytes(8000)):
+    for after in (listed, listed + listed, listed[:1500], ID3V1, RUBBISH[:500], bytes(8000)):
         np.testing.assert_array_equal(decode(content + after), sound)
     odd = encode(np.append(NOISE[:, 0], 0.1)[:31_999], subtype="PCM_U8")
     assert len(odd) % 2 == 0  # one byte of padding
-    for content in (odd, odd[:-1], odd + listed):
+    for content in (odd, odd[:-1], odd + listed, odd[:-1] + listed):
         assert len(decode(content)) == 31_999
     refused(encode(np.zeros(0)) + listed, "0 samples at 16 kHz")
 
