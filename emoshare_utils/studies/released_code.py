@@ -286,8 +286,10 @@ def compare_variants(
         notes = of_variant.get_group(key)
         row = {"architecture": architecture, "variant": variant, "networks": len(notes)}
         row |= {"constant": (notes == CONSTANT_PREDICTION).sum(), "mean_rho": means[key]}
-        rows.append(row | {"contrast": f"{ARCHITECTURES[architecture].short}: {named[variant]}"})
+        contrast = f"{ARCHITECTURES[architecture].short}: {named[variant]} − {named['paper']}"
+        rows.append(row | {"contrast": contrast})
         if variant != "paper":
-            contrasts[rows[-1]["contrast"]] = {key: 1, paper: -1}
+            contrasts[contrast] = {key: 1, paper: -1}
     compared = compare(systems, emotions, contrasts, split, resamples, speakers, over_seeds=True)
-    return pd.DataFrame(rows).merge(compared, how="left", on="contrast")
+    table = pd.DataFrame(rows).merge(compared, how="left", on="contrast")
+    return table.fillna({"note": ""})

@@ -31,7 +31,7 @@ NAMES = [
     *("mean_x", "baseline_x", "50 percent", "mean_ mae", "nan", "1", "é 😀", "Joy; Fear: 2"),
 ]
 DRAWN = NAMES[:9]  # a panel each
-ENCODERS = ["$e_{$", "a_b & <i>%", "\\x{", "=e"]
+ENCODERS = ["$e_{$", "a_b & <i>%", "[2em] \\x{", "=e"]
 
 
 def predictions(names, encoders=ENCODERS) -> pd.DataFrame:

@@ -219,6 +219,11 @@ def test_seeds_are_resampled_together_with_the_clips():
     apart = table.assign(prediction=table["prediction"].mask(worse, -table["prediction"]))
     (drawn,) = compare(apart, EMOTIONS, contrast, resamples=300, over_seeds=True).itertuples()
     assert drawn.ci_low < -1 and drawn.ci_high > 0 and drawn.sign == 0
+    seeds = predicted([("fbank", 1), ("fbank", 2)], seeds=range(6))
+    last = seeds["seed"].eq(5) & seeds["architecture"].eq(1)
+    seeds["prediction"] = seeds["prediction"].mask(last, -seeds["prediction"])
+    (drawn,) = compare(seeds, EMOTIONS, contrast, resamples=300, over_seeds=True).itertuples()
+    assert -1.2 < drawn.ci_low < -0.7  # of five drawn, three are the last one, whose change is -1.8
     one = table[table["seed"] == 0]
     alike = [compare(one, EMOTIONS, contrast, resamples=50, over_seeds=x) for x in (False, True)]
     pd.testing.assert_frame_equal(*alike)
