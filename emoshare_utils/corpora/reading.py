@@ -273,8 +273,6 @@ def _limit_columns(count: int) -> None:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_float_dtype(column):
-        column = column.astype(float)  # digits of the exact value of a float32
     text = column.astype(object).map(str).where(column.notna(), "")
     return text.astype(str).str.strip()
 

@@ -275,6 +275,13 @@ def test_a_name_that_looks_like_something_else_stays_itself(tmp_path, clips, nam
     pd.testing.assert_frame_equal(type(corpus).load(tmp_path / "run").clips, corpus.clips)
 
 
+@pytest.mark.parametrize("split", ["", "dev", "Train", "NA"])
+def test_a_split_that_is_none_is_named(load, split):
+    message = f"the split of a/003 is '{split}': expected train, devel, test"
+    with pytest.raises(CorpusError, match=rf"clips\.csv: {message}"):
+        load({(3, "split"): split})
+
+
 def test_a_clip_id_that_is_blank_is_refused(load):
     with pytest.raises(CorpusError, match=r"clips\.csv: 'clip_id' is blank in 5 rows.*line 3"):
         load({(0, "clip_id"): "a"}, allow_missing=True)
