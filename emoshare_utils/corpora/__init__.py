@@ -32,7 +32,7 @@ CORPORA = Registry("corpus", {adapter.NAME: adapter for adapter in _BUILT_IN})
 
 
 def load(
-    name: str, root: str | Path, allow_missing: bool = False, **options: Any
+    name: str, root: str | Path, /, allow_missing: bool = False, **options: Any
 ) -> tuple[Corpus, pd.DataFrame]:
     """Read and validate a corpus.
 
