@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 import scipy
+import torch
+from torchaudio.transforms import MelSpectrogram
 
 from emoshare_utils.features import acoustic
 from emoshare_utils.features.encoder import EncoderError
@@ -71,9 +73,14 @@ def test_mfcc_is_the_cosine_transform_of_the_log_mel_bands(sound, level):
     np.testing.assert_allclose(scipy.fft.idct(mfcc, norm="ortho"), bands, rtol=0, atol=1e-4)
 
 
-def test_the_floor_is_in_the_settings():
+def test_power_below_the_floor_counts_as_the_floor(sound):
     for name in ("fbank", "mfcc", "spectrogram"):
         assert load_encoder(name).settings["floor"] == acoustic.FLOOR == 1e-8
+    samples = 2e-5 * sound(0)
+    power = MelSpectrogram(16_000, **acoustic.MEL)(torch.from_numpy(samples)).T.numpy()
+    assert 0.01 < (power < 1e-8).mean() < 0.99
+    expected = np.log(np.maximum(power, 1e-8))
+    np.testing.assert_allclose(load_encoder("fbank").frames(samples), expected, rtol=1e-6)
 
 
 def test_acoustic_frames_are_what_version_2_gave(sound):
