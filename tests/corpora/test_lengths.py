@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -166,12 +167,14 @@ def test_a_header_that_states_less_than_is_there_is_set_aside(name):
     refused(replaced(content, position, form, 9000), r"\d+ bytes follow what its header accounts")
 
 
-def test_a_damaged_header_that_leads_out_of_the_file_is_silent_on_the_terminal(capfd):
+def test_a_damaged_header_that_leads_out_of_the_file_is_not_reported_twice(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)  # where libsndfile's callbacks end
     content = encode(form="AIFF")
     for position in range(12, 60):
         with suppress(AudioError):
             decode(replaced(content, position, ">Q", 2**63 - 1))
-    assert capfd.readouterr().err == ""
+    assert not seen
 
 
 def test_what_may_follow_the_samples_of_a_wav():
