@@ -32,8 +32,8 @@ studies: $(READY) ## Run the studies too, 06 and later, for what the paper leave
 publish: $(READY) ## Renew figures/published/ by the figures of PROFILE, which is up to date
 	$(BIN)/python -m emoshare_utils publish $(PROFILE) $(ARGS)
 
-test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run all tests, the files side by side on all cores
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/, figures/bench/ (30 minutes)
 	$(BIN)/python -m benchmarks.extraction $(ARGS)

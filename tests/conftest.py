@@ -19,6 +19,14 @@ from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.features.store import FeatureStore
 
 
+LONG = ("test_notebooks.py", "test_pretrain.py", "test_workbook.py")  # minutes each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that all cores end together."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def sound(seed: int, n_samples: int = 4000) -> np.ndarray:
     """Noise that rises and falls, (n,) float32 in about [-0.5, 0.5]."""
     noise = np.random.default_rng(seed).uniform(-0.5, 0.5, n_samples)
