@@ -18,7 +18,6 @@ from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.features.store import FeatureStore
 
-
 LONG = ("test_notebooks.py", "test_pretrain.py", "test_workbook.py")  # minutes each
 
 

@@ -15,6 +15,7 @@ To add a corpus, register a module or any other object that has
     CORPORA.register("mine", adapter)
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pandas as pd
 
 from emoshare_utils.corpora import compare23, crema_d, simulated, table
 from emoshare_utils.corpora.audio_files import audio_files
-from emoshare_utils.corpora.clip_table import Corpus, CorpusError
+from emoshare_utils.corpora.clip_table import Corpus, CorpusError, cut
 from emoshare_utils.corpora.options import check_options
 from emoshare_utils.corpora.validation import validate
 from emoshare_utils.names import Registry, UnknownName
@@ -56,9 +57,9 @@ def load(
         raise CorpusError(str(error)) from error
     options = check_options(name, adapter.read, options)
     root = Path(root)
-    if not getattr(adapter, "MAKES_ITSELF", False) and not root.is_dir():
+    if not getattr(adapter, "MAKES_ITSELF", False) and not os.path.isdir(root):  # noqa: PTH112
         raise CorpusError(
-            f"root = {str(root)!r} is not a folder: give the one that holds {adapter.LAYOUT}"
+            f"root = {cut(root)} is not a folder: give the one that holds {adapter.LAYOUT}"
         )
     corpus, source = adapter.read(root, **options)
     audio = audio_files(corpus.root, adapter.AUDIO, corpus.clips.get("path", ()))

@@ -27,6 +27,8 @@ LONGEST_S = 3600  # a header that promises more is damaged, or of a stream witho
 MOST_SAMPLES = LONGEST_S * 48_000  # per channel, at any rate: 0.7 GB of float32
 MOST_BYTES = 2**31  # of a file
 RATES = (4_000, 384_000)  # Hz; others are of a damaged header
+# libsndfile's names of those whose length is checked; what it reads else may be cut, or doubled
+FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "MPEG", "NIST"}
 LOUDEST = 10  # floats are meant to be within 1, and a few exceed it; more are of another scale
 BLOCK = 2**22  # samples, of all channels together, that are decoded at a time: 16 MB
 SILENCE = 1e-5  # a clip whose samples never exceed this is silent (16 bit starts at 3e-5)
@@ -57,9 +59,13 @@ def decode(content: bytes) -> np.ndarray:
     checked = check_length(content)
     try:
         with _Decoder(_Bytes(checked.content, not checked.is_mpeg)) as file:
+            if file.format not in FORMATS:
+                raise NotAudioError(f"a {file.format} file, whose length cannot be checked")
             samples, rate = _mono(file, checked.samples), file.samplerate
     except soundfile.SoundFileError as error:
-        reason = getattr(error, "error_string", error)
+        reason = str(getattr(error, "error_string", error))
+        if reason.startswith("Error : bad "):  # of a resource fork: it takes the rest for SD2
+            reason = "of no known format"
         raise NotAudioError(f"not readable as audio ({reason})") from error
     n_samples = math.ceil(len(samples) * SAMPLE_RATE / rate)
     if n_samples < MIN_SAMPLES:

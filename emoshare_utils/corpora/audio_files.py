@@ -7,7 +7,7 @@ from pathlib import Path
 
 ENDINGS = (  # of what libsndfile reads; a labelled file is tried whatever its ending
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd"),
-    *(".w64", ".rf64", ".caf", ".sph", ".nist", ".voc"),
+    *(".w64", ".rf64", ".caf", ".sph", ".nist"),
 )
 _UNREADABLE = (FileNotFoundError, NotADirectoryError, PermissionError)
 

@@ -1,5 +1,6 @@
 """Emotion Share, ACM Multimedia 2023 ComParE: `wav/*.wav` and `lab/{train,devel,test}.csv`."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +50,7 @@ def _read_split(root: Path, split: str) -> pd.DataFrame:
     clips = pd.DataFrame(
         {
             "clip_id": labels["filename"].map(lambda name: Path(name).stem),
-            "path": AUDIO + "/" + labels["filename"],
+            "path": labels["filename"].map(lambda name: os.path.normpath(f"{AUDIO}/{name}")),
             "split": split,
         }
     )

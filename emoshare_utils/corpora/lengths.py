@@ -15,6 +15,7 @@ from typing import NamedTuple
 # size from here on is one: no clip that we take is so large (an hour at 48 kHz in stereo is 0.7
 # GB at 16 bit). A smaller size that is not there is that of a truncated file.
 PLACEHOLDER_BYTES = 1_000_000_000
+FIRST_FRAME_WITHIN = 8192  # bytes of a stream that was cut: the longest frame has 1,441
 STRAY_BYTES = 1024  # so many after the samples may belong to nothing, as an ID3v1 tag
 
 
@@ -54,6 +55,8 @@ def check_length(content: bytes) -> Checked:
         return Checked(_check_au(content))
     elif magic == b"NIST":
         _check_sphere(content)
+    elif start := _first_frame(content[:FIRST_FRAME_WITHIN]):
+        return _check_mpeg(content[start:])
     return Checked(content)
 
 
@@ -287,6 +290,12 @@ def _frames_in_a_row(content: bytes, position: int, n: int) -> bool:
     return True
 
 
+def _first_frame(beginning: bytes) -> int:
+    """Where the first of three whole frames in a row is, as in a stream that was cut; 0: none."""
+    heads = (match.start() for match in _HEAD.finditer(beginning))
+    return next((at for at in heads if _frames_in_a_row(beginning, at, 3)), 0)
+
+
 def _check_mpeg(content: bytes) -> Checked:
     first = _frame(content, 0)
     if not first:
@@ -301,6 +310,8 @@ def _check_mpeg(content: bytes) -> Checked:
         n_frames += 1
     tag = max(content[: min(first.size - 8, 48)].find(name) for name in (b"Xing", b"Info"))
     flags, stated = struct.unpack_from(">II", content, tag + 4) if tag > 0 else (0, 0)
+    if tag > 0 and not (flags & 1 and stated):  # its writer died: libmpg123 would believe the 0
+        content, n_frames = content[first.size :], n_frames - 1
     if not flags & 1 or not stated:
         return Checked(content, n_frames * first.samples, is_mpeg=True)
     if n_frames - 1 < stated:

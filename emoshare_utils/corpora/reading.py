@@ -22,6 +22,8 @@ from emoshare_utils.corpora.clip_table import SPLITS, CorpusError, cut
 NULLS = {"", "?", "-", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "null", "none"}
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 PERCENT = r"[+-]?[\d.,]+\s*%"
+# 45%, 0,5, 1/3, 5 of 9, 50 percent, <0.5, '0.5, =1/2: no other column than one of shares has these
+NEARLY = r"['\"<>=~≈\u200b\ufeff]*[\d.,·]*\d\s*(%|percent|pct|(/|⁄|of)\s*\d+)?"
 DECIMAL_COMMA = r"[+-]?\d*,\d+"
 # A file with more is no label file, or damaged, or has a column for each clip.
 MOST_BYTES, MOST_ROWS, MOST_COLUMNS = 10**9, 10**7, 2000
@@ -120,12 +122,12 @@ def numeric_shares(cells: pd.DataFrame, masked: Iterable[bool], file: Path) -> p
 
 
 def share_columns(table: pd.DataFrame) -> list[str]:
-    """The columns in which a cell is a number, a percentage or has a decimal comma."""
-    nearly = f"{PERCENT}|{DECIMAL_COMMA}"
+    """The columns in which a cell is a number or nearly one: `numeric_shares` names what is not."""
     return [
         column
         for column, cells in table.items()
-        if pd.to_numeric(cells, errors="coerce").notna().any() or cells.str.fullmatch(nearly).any()
+        if pd.to_numeric(cells, errors="coerce").notna().any()
+        or cells.str.normalize("NFKC").str.fullmatch(NEARLY, case=False).any()
     ]
 
 

@@ -1,5 +1,6 @@
 """Your own corpus: a CSV or parquet file with a column of paths and columns of shares."""
 
+import os
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -88,9 +89,10 @@ def read(
 
 
 def _relative(path: str, root: Path) -> str:
-    """`./a.wav`, or an absolute path inside the corpus folder, as it is listed there: `a.wav`."""
+    """`./a.wav`, `b/../a.wav` or an absolute path, as the corpus folder lists it: `a.wav`."""
     file = Path(path)
     if file.is_absolute():
         with suppress(OSError, ValueError, RuntimeError):  # it leads nowhere: refused later
             file = file.parent.resolve() / file.name
-    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+    file = file.relative_to(root) if file.is_relative_to(root) else file
+    return Path(os.path.normpath(file)).as_posix()

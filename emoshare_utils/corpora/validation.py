@@ -61,11 +61,10 @@ def validate(
     clips = _completed(corpus.clips)
     for column in ("clip_id", "path"):
         refuse_blank(clips[column], source)
-    for path in clips["path"]:
-        try:
-            corpus.path(path)
-        except CorpusError as error:
-            raise CorpusError(f"{source}: {error}") from error
+    try:
+        files = pd.Series([str(corpus.path(path)) for path in clips["path"]], clips.index, str)
+    except CorpusError as error:
+        raise CorpusError(f"{source}: {error}") from error
     _check_splits(clips, source)
     named = clips.set_axis(clips["clip_id"].rename(None))
     clips["n_raters"] = whole_numbers(named["n_raters"], source, least=1).array
@@ -75,7 +74,7 @@ def validate(
 
     dropped = []
     for reason, find in _FAULTS.items():
-        faulty = find(clips, audio)
+        faulty = find(clips, audio, files.reindex(clips.index))
         if len(faulty) and not allow_missing:
             raise CorpusError(
                 f"{source}: {reason}, {len(faulty)} found: {listed(faulty['clip_id'])}. "
@@ -143,12 +142,12 @@ def _check_splits(clips: pd.DataFrame, source: Path | str) -> None:
         )
 
 
-def _duplicates(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
-    """The second and later rows of a clip."""
-    return clips[clips.duplicated("clip_id") | clips.duplicated("path")]
+def _duplicates(clips: pd.DataFrame, audio: set[str], files: pd.Series) -> pd.DataFrame:
+    """The second and later rows of a clip, or of a file, links followed."""
+    return clips[clips.duplicated("clip_id") | files.duplicated()]
 
 
-def _shared_speakers(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+def _shared_speakers(clips: pd.DataFrame, audio: set[str], files: pd.Series) -> pd.DataFrame:
     """The clips of a speaker outside the split that holds most of that speaker's clips."""
     known = clips[clips["speaker"].notna()]
     counts = known.groupby(["speaker", "split"]).size().unstack(fill_value=0)
@@ -156,11 +155,11 @@ def _shared_speakers(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
     return known[known["split"] != home]
 
 
-def _without_audio(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+def _without_audio(clips: pd.DataFrame, audio: set[str], files: pd.Series) -> pd.DataFrame:
     return clips[~clips["path"].isin(audio)]
 
 
-def _without_label(clips: pd.DataFrame, audio: set[str]) -> pd.DataFrame:
+def _without_label(clips: pd.DataFrame, audio: set[str], files: pd.Series) -> pd.DataFrame:
     paths = sorted(audio - set(clips["path"]))
     index = range(-len(paths), 0)  # no row of the table has these
     ids = [PurePosixPath(path).stem for path in paths]

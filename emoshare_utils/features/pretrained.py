@@ -243,6 +243,8 @@ def _read(source: str) -> tuple[nn.Module, str | None]:
             f"it is a {config.model_type} model, not an encoder that reads samples: expected one "
             f"of {', '.join(READ_SAMPLES)}"
         )
+    if not getattr(config, "num_hidden_layers", 0):
+        raise EncoderError("it has no layers: num_hidden_layers is 0")
     model, loaded = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
     if absent:  # transformers would give them random values

@@ -24,9 +24,12 @@ from emoshare_utils.files import (
     UNSEALED,
     DamagedError,
     atomic,
+    checksum,
     locked,
+    read_json,
     read_sealed,
     sealed,
+    write_json,
     writing,
 )
 from emoshare_utils.models.weights import read_tensors, write_tensors
@@ -44,11 +47,13 @@ COLLAPSE_BELOW = {"hubert": 3, "wav2vec2": 20}  # a perplexity that is a sign of
 FILES = (
     "checkpoint.pt",
     "config.json",
+    "export.json",
     "history.csv",
     "model.safetensors",
     "preprocessor_config.json",
     "README.md",
 )
+EXPORTED = ("config.json", "preprocessor_config.json", "model.safetensors")
 Measures = tuple[float, float, float, float]  # of an update: loss, accuracy, perplexity, gradient
 
 
@@ -87,12 +92,36 @@ def pretrain(
     folder.mkdir(parents=True, exist_ok=True)
     pretrainer = Pretrainer(objective, audio, plan, config, start, device)
     with locked(folder):
-        pretrainer.restore(folder)
-        if not (pretrainer.done == plan.updates and _is_whole(folder / "model.safetensors")):
-            (folder / "model.safetensors").unlink(missing_ok=True)  # its presence means finished
-            pretrainer.run(audio, folder)
+        if (history := _finished(folder, pretrainer.about)) is None:
+            pretrainer.restore(folder)
+            if pretrainer.done < plan.updates:
+                (folder / "model.safetensors").unlink(missing_ok=True)  # it means finished
+                pretrainer.run(audio, folder)
             export(pretrainer.network.encoder, folder)
-    return pd.DataFrame(pretrainer.history)
+            files = {name: checksum((folder / name).read_bytes()) for name in EXPORTED}
+            history = pretrainer.history
+            about = {"about": pretrainer.about, "files": files, "history": history}
+            write_json(folder / "export.json", about)
+    return pd.DataFrame(history)
+
+
+def _finished(folder: Path, about: dict) -> list[dict] | None:
+    """The history of this very encoder, if it is exported and whole; says what is damaged."""
+    try:
+        record = read_json(folder / "export.json")
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        print(f"{error}: the encoder is exported again", flush=True)
+        return None
+    if record["about"] != json.loads(json.dumps(about)):
+        return None
+    for name, expected in record["files"].items():
+        file = folder / name
+        if not file.is_file() or checksum(file.read_bytes()) != expected:
+            print(f"{file} is lost or damaged: the encoder is exported again", flush=True)
+            return None
+    return record["history"]
 
 
 class Pretrainer:
@@ -230,14 +259,6 @@ class Pretrainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.done, self.history = state["done"], state["history"]
         print(f"{folder.name}: resumes after update {self.done}", flush=True)
-
-
-def _is_whole(weights: Path) -> bool:
-    try:
-        return bool(read_tensors(weights))
-    except (DamagedError, FileNotFoundError) as error:
-        print(f"{weights} is exported again: {error}")
-        return False
 
 
 def _set_aside(folder: Path) -> Path:

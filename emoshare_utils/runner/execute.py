@@ -16,7 +16,14 @@ ERROR_LINES = 15
 
 
 class NotebookFailed(RuntimeError):
-    """A notebook that stopped; the message shows the error and names the executed copy."""
+    """A notebook that stopped; the message shows the error and names the executed copy.
+
+    `cause` is the error alone.
+    """
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 def execute(
@@ -48,7 +55,8 @@ def execute(
         f"\n{notebook.name} failed in {screen.where}:\n"
         + textwrap.indent("\n".join(lines), "    ")
         + f"\n\nThe executed copy shows it: {shown(copy)}\n"
-        f"Once that is fixed, the same command resumes with {notebook.name}."
+        f"Once that is fixed, the same command resumes with {notebook.name}.",
+        lines[-1],
     )
 
 

@@ -115,6 +115,10 @@ class Stamps:
         given = {**inputs, EARLIER: self._earlier(name)}
         self._write(name, {"given": given, "outputs": outputs})
 
+    def forget(self, name: str) -> None:
+        """Let a notebook count as unfinished; its files stay its own."""
+        self._write(name, self.stamps.get(name, UNFINISHED) | {"given": None})
+
     def _outputs(self, name: str, before: Mapping[str, tuple]) -> dict[str, str | None]:
         """What the notebook made since `before`, and what nobody owns; others no longer own it."""
         after = self._stats()

@@ -6,7 +6,7 @@ from typing import Any
 
 from emoshare_utils.files import atomic, locked, writing
 from emoshare_utils.paths import Run, shown
-from emoshare_utils.runner.execute import execute
+from emoshare_utils.runner.execute import NotebookFailed, execute
 from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find, read_notebooks
 from emoshare_utils.runner.profiles import Profile, read_profile
 from emoshare_utils.runner.screen import Step, say, summarise
@@ -48,21 +48,42 @@ def run(
         chosen = _from(start, chosen, notebooks, named=bool(read.notebooks))
     this = _run_of(read)
     this.notebooks.mkdir(parents=True, exist_ok=True)
-    steps = []
+    steps, pending, makers = [], list(chosen), set()
     with locked(this.folder, advice=", or give this one another name with --set run=…"):
         stamps = Stamps(this, read.extensions)
-        for notebook in chosen:
+        while pending:
+            notebook, *pending = pending
             begun = time.monotonic()
             given = _given(read, notebook)
             inputs = stamps.inputs(notebook.name, notebook.cells, given)
             reason = "forced" if force else stamps.outdated(notebook.name, inputs)
             say(f"{notebook.name}  {reason or 'up to date'}")
-            if reason:
-                with writing(this.notebooks), stamps.stamping(notebook.name, inputs):
-                    execute(notebook, given, this, read.extensions)
-            steps.append(Step(notebook.name, bool(reason), time.monotonic() - begun))
+            try:
+                if reason:
+                    with writing(this.notebooks), stamps.stamping(notebook.name, inputs):
+                        execute(notebook, given, this, read.extensions)
+            except NotebookFailed as failed:
+                maker = _maker(failed, notebook, notebooks)
+                if maker is None or maker.name in makers:
+                    raise
+                stamps.forget(maker.name)
+                if maker.name not in [n.name for n in chosen]:
+                    raise
+                makers.add(maker.name)
+                say(f"{notebook.name}  needs {maker.name} again: {failed.cause}")
+                pending = [maker, notebook, *pending]
+            else:
+                steps.append(Step(notebook.name, bool(reason), time.monotonic() - begun))
     summarise(steps, this.figures)
     return steps
+
+
+def _maker(
+    failed: NotebookFailed, notebook: Notebook, notebooks: list[Notebook]
+) -> Notebook | None:
+    """The earlier notebook that the error says to run again, as for a damaged feature shard."""
+    named = [n for n in notebooks if n.name < notebook.name and n.path.name in failed.cause]
+    return named[0] if named else None
 
 
 def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:

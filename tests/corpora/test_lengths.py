@@ -247,3 +247,30 @@ def test_ogg_pages_that_are_cut_missing_damaged_or_of_another_recording(subtype)
     # a recorder that died has no last page: its length is that of the pages that are there
     assert RATE < len(decode(b"".join(found[:-1]))) < 6 * RATE
     assert len(decode(content + RUBBISH)) == 6 * RATE
+
+
+def test_an_mp3_whose_writer_died_states_no_frames():
+    content = bytearray(mp3(4.0)[0])
+    tag = max(content.find(b"Xing"), content.find(b"Info"))
+    struct.pack_into(">I", content, tag + 8, 0)
+    assert abs(len(decode(bytes(content))) / 16_000 - 4.1) < 0.1
+
+
+def test_an_mp3_that_begins_within_a_frame_is_read_from_the_next_one_on():
+    whole = decode(mp3(4.0)[0])
+    cut = decode(mp3(4.0)[0][1000:])
+    assert 0.5 * len(whole) < len(cut) < len(whole)
+
+
+@pytest.mark.parametrize("format", ["VOC", "AVR", "PAF", "IRCAM", "MAT5", "PVF", "MPC2K"])
+def test_formats_whose_length_is_not_checked_are_set_aside(format):
+    stream = io.BytesIO()
+    soundfile.write(stream, np.linspace(-0.5, 0.5, 8000), 16_000, format=format, subtype="PCM_16")
+    with pytest.raises(AudioError, match=f"a {format} file, whose length cannot be checked"):
+        decode(stream.getvalue())
+
+
+def test_what_is_no_audio_is_said_to_be_of_no_known_format():
+    for content in (b"hello, this is text " * 50, bytes(64) + b"RIFF" * 50):
+        with pytest.raises(AudioError, match="of no known format"):
+            decode(content)

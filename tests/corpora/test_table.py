@@ -353,3 +353,43 @@ def test_labels_that_name_no_file_are_refused(tmp_path, labels):
         (tmp_path / name).symlink_to(name)
     with pytest.raises(CorpusError, match="leads nowhere|is not there|ends in .csv or .parquet"):
         corpora.load("table", tmp_path, labels=labels)
+
+
+@pytest.mark.parametrize(
+    "cell", ["1/3", "5 of 9", "50 percent", "50 ％", "０.５x", "'0.5", "<0.5", "=1/2", "½", "0·5"]
+)
+def test_a_share_column_in_which_no_cell_is_a_number_is_named(tmp_path, write_audio, cell):
+    for name in "abcdef":
+        write_audio(tmp_path / f"{name}.wav")
+    rows = [f"{name}.wav,{split},0.5,{cell}" for name, split in zip("abcd", ("train", "devel") * 2)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,split,Joy,Anger", *rows]), "utf-8")
+    if cell == "０.５x":  # no number at all: a further column
+        corpus, _ = corpora.load("table", tmp_path, allow_missing=True)
+        assert corpus.emotions == ("Joy",) and "Anger" in corpus.further_columns
+        return
+    with pytest.raises(CorpusError, match="'Anger' of line 2 is"):
+        corpora.load("table", tmp_path, allow_missing=True)
+
+
+def test_one_file_under_two_names_is_a_duplicate(tmp_path, write_audio):
+    for name in "abcd":
+        write_audio(tmp_path / f"{name}.wav")
+    (tmp_path / "z.wav").symlink_to("a.wav")
+    (tmp_path / "x").mkdir()
+    rows = [f"{name}.wav,{split},0.5" for name, split in zip("abcd", ("train", "devel") * 2)]
+    for other in ("x/../a.wav", "z.wav", "./a.wav"):
+        table = ["path,split,Joy", *rows, f"{other},devel,0.25"]
+        (tmp_path / "clips.csv").write_text("\n".join(table))
+        with pytest.raises(CorpusError, match="duplicate clip|audio without label"):
+            corpora.load("table", tmp_path)
+    (tmp_path / "z.wav").unlink()
+    rows[0] = "x/../a.wav,train,0.5"
+    (tmp_path / "clips.csv").write_text("\n".join(["path,split,Joy", *rows]))
+    corpus, dropped = corpora.load("table", tmp_path)
+    assert dropped.empty and "a.wav" in set(corpus.clips["path"])
+
+
+def test_a_root_that_is_no_path_is_named():
+    for root in ("x" * 5000, "a\0b"):
+        with pytest.raises(CorpusError, match="is not a folder"):
+            corpora.load("table", root)

@@ -311,7 +311,14 @@ def test_a_finished_pretraining_is_read(audio, tmp_path, capsys):
     assert (earlier / "model.safetensors").stat().st_mtime_ns == model  # a night's work is kept
     assert load_encoder(str(earlier)).width == 32 and (earlier / "checkpoint.pt").is_file()
     checkpoint = tmp_path / "a" / "checkpoint.pt"
+    checkpoint.write_bytes(b"")  # a finished encoder does not need it
+    whole = (earlier / "checkpoint.pt").read_bytes()
+    pretrain("wav2vec2", audio, tmp_path / "a", replace(PLAN, seed=1), TINY)
+    assert not capsys.readouterr().out
+    checkpoint.write_bytes(whole)
+    (tmp_path / "a" / "export.json").unlink()
     for number, left in enumerate((1000, 0, None), start=2):  # bytes
+        (tmp_path / "a" / "export.json").unlink(missing_ok=True)
         if left is None:
             checkpoint.unlink()
         else:
@@ -322,6 +329,23 @@ def test_a_finished_pretraining_is_read(audio, tmp_path, capsys):
         out, aside = capsys.readouterr().out, tmp_path / "a" / f"earlier-{number}"
         assert said in out and str(aside) in out
         assert (aside / "model.safetensors").stat().st_mtime_ns == model
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+def test_an_encoder_that_is_damaged_is_exported_again(audio, tmp_path, capsys, name):
+    pretrain("wav2vec2", audio, tmp_path, PLAN, TINY)
+    files = ("config.json", "preprocessor_config.json", "model.safetensors", "export.json")
+    whole = {file: (tmp_path / file).read_bytes() for file in files}
+    middle = len(whole[name]) // 2
+    flipped = whole[name][:middle] + bytes([whole[name][middle] ^ 1]) + whole[name][middle + 1 :]
+    for content in (None, b"", whole[name][:middle], flipped):
+        if content is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_bytes(content)
+        pretrain("wav2vec2", audio, tmp_path, PLAN, TINY)
+        assert f"{tmp_path / name} is lost or damaged" in capsys.readouterr().out
+        assert {file: (tmp_path / file).read_bytes() for file in files} == whole
 
 
 def test_a_folder_is_pretrained_by_one_process_at_a_time(audio, tmp_path):

@@ -377,3 +377,38 @@ def test_run_names_and_folders(project):
     assert resolve("../corpus") == project.parent / "corpus"
     assert resolve("/data/corpus") == Path("/data/corpus")
     assert resolve("~/corpus") == Path.home() / "corpus"
+
+
+def test_what_an_error_says_to_run_again_is_run_again(three, capfd):
+    """As for a shard of features that is damaged: its maker had seen nothing."""
+    assert ran(run("demo")) == ["01", "02", "03"]
+    clips = Run("demo").folder / "clips.csv"
+    made = clips.read_text()
+    check = "assert here.exists(), 'damaged: run notebooks/01_data.ipynb again'"
+    edit("03_results", "this = Run(run)", f"this = Run(run)\nhere = this.folder / 'mark'\n{check}")
+    edit("01_data", "this = Run(run)", "this = Run(run)\n(this.folder / 'mark').touch()")
+    assert ran(run("demo", only=["01"])) == ["01"]
+    (Run("demo").folder / "mark").unlink()
+    stamp = Run("demo").notebooks / ".01_data.json"
+    record = json.loads(stamp.read_text())
+    record["outputs"] = {k: v for k, v in record["outputs"].items() if "mark" not in k}
+    record.pop("checksum")
+    stamp.write_text(json.dumps(record))
+    capfd.readouterr()
+    assert ran(run("demo")) == ["01", "03"]
+    assert "03_results  needs 01_data again: AssertionError: damaged" in capfd.readouterr().out
+    assert clips.read_text() == made
+    # once: the second time it is an error, and the next run begins with the maker
+    edit("03_results", check, "raise ValueError('run notebooks/01_data.ipynb again')")
+    with pytest.raises(NotebookFailed):
+        run("demo")
+    capfd.readouterr()
+    with pytest.raises(NotebookFailed):
+        run("demo", only=["03"])
+    assert "01_data  has not run to its end yet" in _said(run, capfd)
+
+
+def _said(run, capfd) -> str:
+    with pytest.raises(NotebookFailed):
+        run("demo")
+    return capfd.readouterr().out
