@@ -59,7 +59,7 @@ def load(
     root = Path(root)
     if not getattr(adapter, "MAKES_ITSELF", False) and not os.path.isdir(root):  # noqa: PTH112
         raise CorpusError(
-            f"root = {cut(root)} is not a folder: give the one that holds {adapter.LAYOUT}"
+            f"root = {cut(root, 300)} is not a folder: give the one that holds {adapter.LAYOUT}"
         )
     corpus, source = adapter.read(root, **options)
     audio = audio_files(corpus.root, adapter.AUDIO, corpus.clips.get("path", ()))

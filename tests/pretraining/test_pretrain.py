@@ -314,7 +314,7 @@ def test_a_finished_pretraining_is_read(audio, tmp_path, capsys):
     checkpoint.write_bytes(b"")  # a finished encoder does not need it
     whole = (earlier / "checkpoint.pt").read_bytes()
     pretrain("wav2vec2", audio, tmp_path / "a", replace(PLAN, seed=1), TINY)
-    assert not capsys.readouterr().out
+    assert str(tmp_path) not in capsys.readouterr().out
     checkpoint.write_bytes(whole)
     (tmp_path / "a" / "export.json").unlink()
     for number, left in enumerate((1000, 0, None), start=2):  # bytes
