@@ -30,11 +30,9 @@ class FolderError(RuntimeError):
 class DamagedError(FolderError):
     """A file that does not hold what was written into it; the message names it and the cause."""
 
-    def __init__(
-        self, file: Path, cause: object, advice: str = "run the notebook that made it again"
-    ):
+    def __init__(self, file: Path, cause: object) -> None:
         cause = " ".join(str(cause).split())[:200]
-        super().__init__(f"{file} is damaged ({cause}): {advice}")
+        super().__init__(f"{file} is damaged ({cause}): run the notebook that made it again")
 
 
 def slug(name: str) -> str:

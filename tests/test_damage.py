@@ -156,7 +156,8 @@ def test_a_system_that_is_damaged_is_trained_again(made, tmp_path, capsys):
             said = capsys.readouterr().out
             assert again.predictions.equals(whole.predictions), (name, kind)
             assert again.history.equals(whole.history), (name, kind)
-            assert name in said or "other settings" in said or name == "system.json", (name, kind)
+            named = name in said or "other settings" in said
+            assert named or (name, kind) == ("system.json", "lost"), (name, kind)
             assert {n: (whole.folder / n).read_bytes() for n in names} == content, (name, kind)
             if left is not None and with_damage and len(left):  # it was read before it was mended
                 assert left.equals(whole.predictions)
@@ -215,10 +216,11 @@ def test_a_store_that_is_damaged_is_made_again(corpus, tmp_path, capsys):
             damage(features / name)
             try:
                 before = open_store(features, "fbank")
+                before.require(corpus.clips)
                 for clip, expected in frames.items():
                     assert np.array_equal(before.frames(clip), expected), (name, kind)
-            except (DamagedError, StoreError, FileNotFoundError, KeyError) as error:
-                assert isinstance(error, KeyError) or "02_embedding_extraction" in str(error)
+            except (StoreError, FileNotFoundError) as error:
+                assert "02_embedding_extraction" in str(error), (name, kind)
             again = extract(corpus, encoder, features)
             assert open_store(features, "fbank").folder == again.folder
             for clip, expected in frames.items():
