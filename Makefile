@@ -2,9 +2,12 @@
 PYTHON  ?= python3
 PROFILE ?= demo
 ARGS    ?=
+CPU     :=
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
+# what torch's build for Linux brings and a machine without a GPU never loads
+GPU_ONLY := triton|cuda-bindings|cuda-pathfinder|cuda-toolkit|nvidia-cuda-nvrtc|nvidia-cusolver|nvidia-nvtx
 
 .DEFAULT_GOAL := help
 .PHONY: help env figures studies publish test bench lab lint format lock clean
@@ -12,14 +15,15 @@ READY   := $(VENV)/.ready
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(READY) ## Make .venv and install the locked requirements
+env: $(READY) ## Make .venv and install the locked requirements; CPU=1 leaves out what only a GPU uses
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): Python 3.11 or newer is needed; name one with 'make env PYTHON=/path/to/python3.11'"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "no virtual environment could be made: install Python's venv module (Debian: python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(if $(CPU),grep -vE '^($(GPU_ONLY))==' requirements.lock | )$(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check $(if $(CPU),--no-deps -r /dev/stdin,-r requirements.lock)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -58,6 +58,7 @@ SIZES = {  # HuBERT-base and -large, and how many clips each is timed on
 SCALING = (500, 5000)  # clips
 PAPER_FRAMES = 398
 PLAIN_BATCH = 8
+MATRICES = ((2048, 1024, 1024), (4096, 768, 768), (4096, 1024, 4096), (4096, 4096, 4096))
 RELEASED = "released recipe, as released (two clips)"
 
 
@@ -84,13 +85,14 @@ def make_corpus(n_clips: int) -> Corpus:
     return corpus
 
 
-def save_model(size: str) -> Path:
+def save_model(name: str, config: transformers.HubertConfig) -> Path:
     """A randomly initialised HuBERT on disk, loaded as the published ones are."""
-    folder = BENCH.folder / "models" / size
+    folder = BENCH.folder / "models" / name
     if not (folder / "model.safetensors").is_file():
         torch.manual_seed(0)
-        AutoModel.from_config(SIZES[size][0]).save_pretrained(folder)
-        transformers.Wav2Vec2FeatureExtractor(do_normalize=size == "large").save_pretrained(folder)
+        AutoModel.from_config(config).save_pretrained(folder)
+        normalise = config.feat_extract_norm == "layer"  # as HuBERT-large was fed
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)
     return folder
 
 
@@ -98,7 +100,8 @@ class Contenders:
     """The ways to turn the clips of one corpus into frames, each a function without arguments."""
 
     def __init__(self, size: str, corpus: Corpus, device: torch.device) -> None:
-        self.folder, self.corpus, self.device = save_model(size), corpus, device
+        self.folder = save_model(size, SIZES[size][0])
+        self.corpus, self.device = corpus, device
         self.paths = [corpus.path(path) for path in corpus.clips["path"]]
         self.model = AutoModel.from_pretrained(self.folder).to(device).eval()
         self.extractor = AutoFeatureExtractor.from_pretrained(self.folder)
@@ -238,11 +241,12 @@ def timed(run: Callable) -> float:
 
 
 @torch.inference_mode()
-def matrix_peak(precision: str, device: torch.device) -> float:
+def matrix_peak(
+    precision: str, device: torch.device, matrices: Sequence[tuple[int, int, int]] = MATRICES
+) -> float:
     """The most floating-point operations per second that a matrix product reaches here."""
     dtype, best = getattr(torch, precision), 0.0
-    shapes = ((2048, 1024, 1024), (4096, 768, 768), (4096, 1024, 4096), (4096, 4096, 4096))
-    for m, k, n in shapes:
+    for m, k, n in matrices:
         a, b = torch.randn(m, k).to(device, dtype), torch.randn(n, k).to(device, dtype)
         products = [lambda a=a, b=b: torch.nn.functional.linear(a, b)]
         if has_onednn(device, dtype):
@@ -305,7 +309,7 @@ def extract_alone(size: str, precision: str, n_clips: int) -> dict:
 
 
 def encoder_of(size: str, precision: str) -> Encoder:
-    name = str(save_model(size)) if size in SIZES else size
+    name = str(save_model(size, SIZES[size][0])) if size in SIZES else size
     return load_encoder(name, precision=precision)
 
 

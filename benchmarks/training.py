@@ -37,9 +37,10 @@ from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.store import SHARD_CLIPS, FeatureStore
 from emoshare_utils.models.regressor import Sizes, build
 from emoshare_utils.training.batches import frame_statistics, loader_for
-from emoshare_utils.training.learner import Learner, step
+from emoshare_utils.training.learner import Learner
 from emoshare_utils.training.predictions import EVALUATION_BATCH
 from emoshare_utils.training.settings import Training
+from emoshare_utils.training.steps import step
 from emoshare_utils.training.systems import train_system
 
 ROUNDS = 3
@@ -166,17 +167,21 @@ class Contenders:
                 yield time.perf_counter() - start
 
     def flops(self, turn: int) -> float:
-        """Multiplications and additions of a step on a batch's own frames, for all emotions.
+        """Multiplications and additions of a step on a batch's own frames, for all emotions."""
+        return training_flops(self.store.lengths(self.clip_ids[self.batches[turn]]), WIDTH, SIZES)
 
-        Forwards, and twice that backwards, but for the gradient of the features.
-        """
-        lengths = self.store.lengths(self.clip_ids[self.batches[turn]])
-        widths = [WIDTH, *SIZES.cnn]
-        convolutions = [2 * 3 * n_in * n_out for n_in, n_out in zip(widths, widths[1:])]
-        lstm = [2 * 4 * SIZES.lstm * (n_in + SIZES.lstm) for n_in in (SIZES.cnn[-1], SIZES.lstm)]
-        frames, pooled = lengths.sum(), (lengths // SIZES.pool).sum()
-        one = frames * (3 * sum(convolutions) - convolutions[0]) + 3 * pooled * sum(lstm)
-        return float(len(PAPER_EMOTIONS) * one)
+
+def training_flops(lengths: np.ndarray, width: int, sizes: Sizes) -> float:
+    """What training multiplies and adds for clips of these lengths, for all emotions.
+
+    Forwards, and twice that backwards, but for the gradient of the features.
+    """
+    widths = [width, *sizes.cnn]
+    convolutions = [2 * 3 * n_in * n_out for n_in, n_out in zip(widths, widths[1:])]
+    lstm = [2 * 4 * sizes.lstm * (n_in + sizes.lstm) for n_in in (sizes.cnn[-1], sizes.lstm)]
+    frames, pooled = lengths.sum(), (lengths // sizes.pool).sum()
+    one = frames * (3 * sum(convolutions) - convolutions[0]) + 3 * pooled * sum(lstm)
+    return float(len(PAPER_EMOTIONS) * one)
 
 
 def measure(
