@@ -15,8 +15,9 @@ import pytest
 from emoshare_utils import cluster
 from emoshare_utils.cluster import ClusterError, connected
 from emoshare_utils.corpora.clip_table import CorpusError
-from emoshare_utils.features.encoders import load_encoder
-from emoshare_utils.features.extract import extract
+from emoshare_utils.features.encoders import load_encoder, load_encoders
+from emoshare_utils.features.extract import extract, extract_layers
+from emoshare_utils.features.fill import Target
 from emoshare_utils.features.remote import fill_over_cluster
 from emoshare_utils.features.store import FeatureStore, StoreError
 from emoshare_utils.models.regressor import Sizes
@@ -75,6 +76,16 @@ def test_local_workers_make_the_same_store(corpus, tmp_path, straight, capsys):
     assert "nothing left to do" in capsys.readouterr().out  # and no scheduler is asked
 
 
+def test_local_workers_make_all_layers_of_a_shard_in_one_task(corpus, tmp_path, straight, capsys):
+    (layers,) = load_encoders(["untrained@1", ENCODER])
+    first, last = extract_layers(corpus, layers, tmp_path / "local", scheduler="local:2")
+    assert content(last.folder) == straight
+    alone = extract(corpus, load_encoder("untrained@1"), tmp_path / "alone")
+    assert content(first.folder) == content(alone.folder)
+    shown = capsys.readouterr().out
+    assert "extracting untrained@1 + untrained, 12 clips: 4 of 4 s of audio" in shown
+
+
 def test_a_killed_workers_shard_is_made_by_another(corpus, tmp_path, straight, scheduler):
     address, workers = scheduler
 
@@ -86,8 +97,8 @@ def test_a_killed_workers_shard_is_made_by_another(corpus, tmp_path, straight, s
 
     encoder = load_encoder(ENCODER)
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
-    shards = store.plan(corpus.clips)
-    steps = fill_over_cluster(corpus, encoder, store, shards, address)
+    groups = [[Target(encoder, store, shard)] for shard in store.plan(corpus.clips)]
+    steps = fill_over_cluster(corpus, [encoder], groups, address)
     assert sum(die_at_the_second_shard(steps)) == pytest.approx(corpus.clips["duration_s"].sum())
     assert workers[0].wait(10) == -signal.SIGKILL
     assert content(store.folder) == straight
@@ -118,9 +129,9 @@ def test_a_worker_with_another_version_is_refused(corpus, tmp_path, scheduler):
 def test_a_worker_that_does_not_see_the_store_is_an_error(corpus, tmp_path, scheduler):
     encoder = load_encoder(ENCODER)
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
-    shards = store.plan(corpus.clips)
+    groups = [[Target(encoder, store, shard)] for shard in store.plan(corpus.clips)]
     store.folder = tmp_path / "elsewhere"
-    steps = fill_over_cluster(corpus, encoder, store, shards, scheduler[0])
+    steps = fill_over_cluster(corpus, [encoder], groups, scheduler[0])
     with pytest.raises(ClusterError, match="does not see .*elsewhere: .*all workers share"):
         list(steps)
 
@@ -130,7 +141,8 @@ def test_workers_that_have_all_left_are_an_error(corpus, tmp_path, scheduler, mo
     address, workers = scheduler
     encoder = load_encoder(ENCODER)
     store = FeatureStore.create(tmp_path, encoder.name, encoder.width, encoder.settings)
-    steps = fill_over_cluster(corpus, encoder, store, store.plan(corpus.clips), address)
+    groups = [[Target(encoder, store, shard)] for shard in store.plan(corpus.clips)]
+    steps = fill_over_cluster(corpus, [encoder], groups, address)
     next(steps)
     workers[1].kill()
     with pytest.raises(ClusterError, match="all workers have left: start some, then run the same"):

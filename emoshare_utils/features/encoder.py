@@ -49,12 +49,16 @@ class Encoder(ABC):
         device: where it computes.
         request: the arguments of `load_encoder` that make the same encoder in another process.
         n_layers: the last layer that "@" may ask for; None: it has no layers.
+        one_pass: whether several of its layers can be had from one pass. It then has `at(name)`,
+            the encoder of another layer with the same weights, and `encode_layers(layers, clips)`,
+            the frames of every clip for each of such encoders.
     """
 
     width: int
     settings: dict = {}
     request: dict
     n_layers: int | None = None
+    one_pass: bool = False
 
     def __init__(
         self,
@@ -86,6 +90,14 @@ class Encoder(ABC):
     def shortest(self, n_frames: int = 1) -> int:
         """The fewest samples that make `n_frames` frames, or 3 s of them if that takes longer."""
         return bisect_left(range(THREE_S), n_frames, key=self.n_frames)
+
+
+def encode_together(
+    layers: Sequence[Encoder], clips: Sequence[np.ndarray]
+) -> list[list[np.ndarray]]:
+    """For each of `layers`, one encoder or several of the same weights, the frames of all clips."""
+    first, *others = layers
+    return first.encode_layers(layers, clips) if others else [first.encode(clips)]
 
 
 def brief(error: Exception) -> str:

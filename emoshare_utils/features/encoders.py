@@ -1,12 +1,18 @@
 """Encoders by name: the paper's four, any other from Hugging Face, or acoustic features."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from emoshare_utils.device import choose_device, one_thread
 from emoshare_utils.features.acoustic import ACOUSTIC
-from emoshare_utils.features.encoder import Encoder, EncoderError, brief, relative_error
+from emoshare_utils.features.encoder import (
+    Encoder,
+    EncoderError,
+    brief,
+    encode_together,
+    relative_error,
+)
 from emoshare_utils.features.pretrained import (
     MINIS,
     PAPER_ENCODERS,
@@ -51,11 +57,41 @@ def load_encoder(
             the message has the cause and what to do.
         ValueError: no such device or precision.
     """
-    model_name, layer = split_layer(name)
+    request = {"name": name, "device": device, "normalise": normalise, "precision": precision}
+    return _ready(_made(**request), request)
+
+
+def load_encoders(
+    names: Sequence[str],
+    device: str = "auto",
+    normalise: bool | None = None,
+    precision: str = "float32",
+) -> Iterator[list[Encoder]]:
+    """Load encoders, those that are layers of one model together; for `extract_layers`.
+
+    Each list has the layers of one model, in the order of `names`, or one encoder. A model is
+    loaded once, when its list is asked for. Arguments and errors as `load_encoder`.
+    """
+    about = device, normalise, precision
+    models: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        models.setdefault(split_layer(name)[0], []).append(name)
+    for name, *others in models.values():
+        first = load_encoder(name, *about)
+        if first.one_pass:
+            asked = [first.request | {"name": other} for other in others]
+            yield [first, *(_ready(first.at(request["name"]), request) for request in asked)]
+        else:
+            yield [first]
+            yield from ([load_encoder(other, *about)] for other in others)
+
+
+def _made(name: str, device: str, normalise: bool | None, precision: str) -> Encoder:
+    model_name, _ = split_layer(name)
     chosen, known = choose_device(device), model_name in ENCODERS
     factory = ENCODERS[model_name] if known else HuggingFaceEncoder
     try:
-        encoder = factory(name, chosen, normalise, precision)
+        return factory(name, chosen, normalise, precision)
     except EncoderError as error:
         if known:
             raise
@@ -64,13 +100,19 @@ def load_encoder(
             f"{nearest(model_name, ENCODERS)}; a file with an encoder of your own belongs in "
             "EMOSHARE_EXTENSIONS"
         ) from error
+
+
+def _ready(encoder: Encoder, request: dict) -> Encoder:
+    """The encoder, once it has shown that it has the layer and makes the frames that it says."""
+    name = request["name"]
+    model_name, layer = split_layer(name)
     if layer is not None and encoder.n_layers is None:
         raise EncoderError(f"encoder {name!r}: {model_name} has no layers, so leave '@' out")
     if layer not in (None, POOLED) and layer > encoder.n_layers:
         raise EncoderError(f"encoder {name!r}: {model_name} has the layers 0 to {encoder.n_layers}")
     _try(encoder)
-    encoder.request = {"name": name, "device": device, "normalise": normalise}
-    encoder.request["precision"] = encoder.settings.get("precision", precision)  # not "auto"
+    precision = encoder.settings.get("precision", request["precision"])  # not "auto"
+    encoder.request = request | {"precision": precision}
     return encoder
 
 
@@ -105,14 +147,22 @@ def _try(encoder: Encoder) -> None:
         )
 
 
-def batch_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
-    """The relative error of frames from a batch of `clips` against each clip encoded alone."""
-    return relative_error(encoder.encode(clips), [encoder.frames(samples) for samples in clips])
+def batch_errors(layers: Sequence[Encoder], clips: Sequence[np.ndarray]) -> list[float]:
+    """For each of `layers`, of one model: the relative error of frames from a batch of `clips`.
+
+    It is that against each clip encoded alone.
+    """
+    alone = zip(*(encode_together(layers, [samples]) for samples in clips))
+    exact = [[frames for (frames,) in layer] for layer in alone]
+    return [*map(relative_error, encode_together(layers, clips), exact)]
 
 
-def precision_error(encoder: Encoder, clips: Sequence[np.ndarray]) -> float:
-    """The relative error of the encoder's frames against the same encoder in float32."""
-    if encoder.settings.get("precision", "float32") == "float32":
-        return 0.0
-    exact = load_encoder(**encoder.request | {"precision": "float32"})
-    return relative_error(encoder.encode(clips), exact.encode(clips))
+def precision_errors(layers: Sequence[Encoder], clips: Sequence[np.ndarray]) -> list[float]:
+    """For each of `layers`, of one model: the relative error against the same layer in float32."""
+    first = layers[0]
+    if first.settings.get("precision", "float32") == "float32":
+        return [0.0] * len(layers)
+    how = {"device": first.request["device"], "normalise": first.request["normalise"]}
+    (exact,) = load_encoders([each.name for each in layers], **how, precision="float32")
+    pairs = zip(encode_together(layers, clips), encode_together(exact, clips), strict=True)
+    return [relative_error(frames, true) for frames, true in pairs]

@@ -1,8 +1,8 @@
 """Clip table x encoder -> feature store; an interrupted run resumes where it was."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,13 @@ import pandas as pd
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.encoder import Encoder, EncoderError
-from emoshare_utils.features.fill import fill
+from emoshare_utils.features.fill import Target, by_clips, fill
 from emoshare_utils.features.remote import fill_over_cluster
-from emoshare_utils.features.store import FeatureStore, Shard, StoreError, stored
+from emoshare_utils.features.store import FeatureStore, StoreError, stored
 from emoshare_utils.files import locked, remove_leftovers, size, write_json
 from emoshare_utils.progress import track
+
+LAYERS_PER_PASS = 3  # of each, two shards are held in memory: .3 GB at width 1,024
 
 
 def extract(
@@ -39,8 +41,63 @@ def extract(
         ClusterError: the scheduler or a worker cannot do it.
         KeyboardInterrupt: stopped by hand. Whatever is raised, finished shards are kept.
     """
+    (store,) = extract_layers(corpus, [encoder], features, scheduler)
+    return store
+
+
+def extract_layers(
+    corpus: Corpus,
+    layers: Sequence[Encoder],
+    features: str | Path,
+    scheduler: str | None = None,
+) -> list[FeatureStore]:
+    """Encode every clip that a store of `layers` lacks, once for all of them: a store for each.
+
+    Each store is the one that `extract` makes of that layer by itself. A pass goes as deep as the
+    deepest layer that lacks its clips, and gives `LAYERS_PER_PASS` layers at most.
+
+    Args:
+        layers: one of the lists of `load_encoders`: encoders of one model.
+        features, scheduler: as `extract`, whose errors are raised.
+    """
     features = Path(features)
-    expected_frames(corpus.clips, encoder)
+    for encoder in layers:
+        expected_frames(corpus.clips, encoder)
+    stores = []
+    for start in range(0, len(layers), LAYERS_PER_PASS):
+        stores += _one_pass(corpus, layers[start : start + LAYERS_PER_PASS], features, scheduler)
+    return stores
+
+
+def _one_pass(
+    corpus: Corpus, layers: Sequence[Encoder], features: Path, scheduler: str | None
+) -> list[FeatureStore]:
+    with ExitStack() as locks:
+        stores = [locks.enter_context(_checked(features, encoder)) for encoder in layers]
+        targets = [
+            Target(encoder, store, shard)
+            for encoder, store in zip(layers, stores, strict=True)
+            for shard in store.plan(corpus.clips)
+        ]
+        _refuse_full_disk(targets)
+        groups = by_clips(targets)
+        if scheduler:
+            steps = fill_over_cluster(corpus, layers, groups, scheduler)
+        else:
+            steps = fill(corpus, groups)
+        with closing(steps):
+            _run(steps, layers, stores, groups)
+        for store in stores:
+            store.forget()
+            store.lengths(corpus.clips["clip_id"])  # StoreError if one is missing all the same
+    for encoder, store in zip(layers, stores, strict=True):
+        _remember(features, encoder.name, store)
+    return stores
+
+
+@contextmanager
+def _checked(features: Path, encoder: Encoder) -> Iterator[FeatureStore]:
+    """The encoder's store, locked, without shards that are damaged."""
     about = features, encoder.name, encoder.width, encoder.settings
     folder = FeatureStore.place(*about)
     with locked(folder):
@@ -49,18 +106,7 @@ def extract(
         for name in store.verify():
             print(f"{store.folder / name} is damaged and will be made again", flush=True)
             store.discard(name)
-        shards = store.plan(corpus.clips)
-        _refuse_full_disk(store, encoder, shards)
-        if scheduler:
-            steps = fill_over_cluster(corpus, encoder, store, shards, scheduler)
-        else:
-            steps = fill(corpus, encoder, store, shards)
-        with closing(steps):
-            _run(steps, encoder.name, shards, store)
-        store.forget()
-        store.lengths(corpus.clips["clip_id"])  # StoreError if one is missing all the same
-    _remember(features, encoder.name, store)
-    return store
+        yield store
 
 
 def expected_frames(clips: pd.DataFrame, encoder: Encoder) -> np.ndarray:
@@ -83,28 +129,42 @@ def expected_frames(clips: pd.DataFrame, encoder: Encoder) -> np.ndarray:
     return frames
 
 
-def _run(steps: Iterator[float], encoder: str, shards: list[Shard], store: FeatureStore) -> None:
-    clips = sum(len(shard.clips) for shard in shards)
-    audio_s = sum(shard.clips["duration_s"].sum() for shard in shards)
-    label = f"extracting {encoder}, {clips} clips"
+def _run(
+    steps: Iterator[float],
+    layers: Sequence[Encoder],
+    stores: Sequence[FeatureStore],
+    groups: list[list[Target]],
+) -> None:
+    lacking = {target.encoder.name for targets in groups for target in targets}
+    names = " + ".join(each.name for each in layers if not lacking or each.name in lacking)
+    once = [targets[0].shard.clips for targets in groups]
+    audio_s = sum(clips["duration_s"].sum() for clips in once)
+    label = f"extracting {names}, {sum(map(len, once))} clips"
     try:
         for _ in track(steps, label, audio_s, "s of audio", amount=float):
             pass
     except KeyboardInterrupt:
+        folders = " and ".join(str(store.folder) for store in stores)
         raise KeyboardInterrupt(
-            f"extracting {encoder} was stopped by hand: finished shards are kept in "
-            f"{store.folder}, and the same command resumes from there"
+            f"extracting {names} was stopped by hand: finished shards are kept in {folders}, and "
+            "the same command resumes from there"
         ) from None
 
 
-def _refuse_full_disk(store: FeatureStore, encoder: Encoder, shards: list[Shard]) -> None:
+def _refuse_full_disk(targets: list[Target]) -> None:
     """Raise StoreError now rather than after hours, if the frames to come cannot fit."""
-    frames = sum(expected_frames(shard.clips, encoder).sum() for shard in shards)
-    needed = 2 * store.width * frames
-    free = shutil.disk_usage(store.folder).free
+    if not targets:
+        return
+    needed = sum(
+        2 * encoder.width * int(expected_frames(shard.clips, encoder).sum())
+        for encoder, _, shard in targets
+    )
+    folder = targets[0].store.folder
+    free = shutil.disk_usage(folder).free
     if needed > free:
+        names = ", ".join(dict.fromkeys(target.encoder.name for target in targets))
         raise StoreError(
-            f"{store.folder} needs {size(needed)} for frames from {encoder.name}, but "
+            f"{folder} needs {size(needed)} for frames from {names}, but "
             f"{size(free)} are free: make room, then run the same again"
         )
 

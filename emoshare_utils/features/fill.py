@@ -4,7 +4,7 @@ While a batch is encoded, the next ones are decoded and the last shard is writte
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple, TypeVar
@@ -16,7 +16,7 @@ import torch
 from emoshare_utils.corpora.audio import AudioError, decode
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.device import one_thread
-from emoshare_utils.features.encoder import Encoder
+from emoshare_utils.features.encoder import Encoder, encode_together
 from emoshare_utils.features.store import FeatureStore, Shard
 from emoshare_utils.files import checksum
 
@@ -27,24 +27,40 @@ READERS = 8  # at most: decoding is quick beside encoding
 In, Out = TypeVar("In"), TypeVar("Out")
 
 
-class Batch(NamedTuple):
-    """Clips of one shard that are encoded together: rows of its table, then samples or frames."""
+class Target(NamedTuple):
+    """A shard that is to be made, in the store of an encoder."""
 
+    encoder: Encoder
+    store: FeatureStore
     shard: Shard
+
+
+class Batch(NamedTuple):
+    """Clips that are encoded together, for all targets that hold them: rows of the clip table.
+
+    `arrays` are the samples of each clip, or, once encoded, for each target the frames of each.
+    """
+
+    targets: list[Target]
     rows: pd.DataFrame
-    arrays: list[np.ndarray]
+    arrays: list
+
+
+def by_clips(targets: Iterable[Target]) -> list[list[Target]]:
+    """Targets whose shards hold the same clips, together: these are encoded once for all."""
+    groups: dict[tuple[str, ...], list[Target]] = {}
+    for target in targets:
+        groups.setdefault(tuple(target.shard.clips["clip_id"]), []).append(target)
+    return list(groups.values())
 
 
 def fill(
-    corpus: Corpus,
-    encoder: Encoder,
-    store: FeatureStore,
-    shards: Iterable[Shard],
-    workers: int | None = None,
+    corpus: Corpus, groups: Sequence[list[Target]], workers: int | None = None
 ) -> Iterator[float]:
-    """Make `shards` here; yields the seconds of audio of each batch when it is encoded.
+    """Make shards here; yields the seconds of audio of each batch when it is encoded.
 
     Args:
+        groups: of `by_clips`, for layers of one model: a group's clips are encoded once.
         workers: how many batches a CPU encodes at a time, each with one thread; None: one per
             core. It does not change the frames.
     """
@@ -54,39 +70,55 @@ def fill(
         return batch._replace(arrays=[_samples(corpus, path, expected) for path, expected in pairs])
 
     def encode(batch: Batch) -> Batch:
+        layers = encode_together([target.encoder for target in batch.targets], batch.arrays)
         with np.errstate(over="ignore"):  # the store refuses what is not finite, and names the clip
-            frames = [frames.astype(np.float16) for frames in encoder.encode(batch.arrays)]
+            frames = [[clip.astype(np.float16) for clip in layer] for layer in layers]
         return batch._replace(arrays=frames)
 
-    gpu = encoder.device.type != "cpu"
+    if not groups:
+        return
+    device = groups[0][0].encoder.device.type
+    gpu = device != "cpu"
     # two for a GPU: it computes for one while the other copies its frames back
     workers = 2 if gpu else workers or torch.get_num_threads()
     with ExitStack() as stack:
         stack.enter_context(one_thread())
         encoders = _pool(stack, workers)
         readers, writer = _pool(stack, READERS if gpu else 1), _pool(stack, 1)
-        batches = (batch for shard in shards for batch in _batches(shard, encoder.device.type))
+        batches = (
+            Batch(targets, rows, [])
+            for targets in groups
+            for rows in _batches(targets[0].shard.clips, device)
+        )
         ready = _ahead(readers, read, batches, 2 * READERS if gpu else 4)
-        frames, writing = [], None
-        for shard, rows, encoded in _ahead(encoders, encode, ready, 1 + workers):
-            frames += encoded
-            if len(frames) == len(shard.clips):
+        made, writing = [], None
+        for targets, rows, encoded in _ahead(encoders, encode, ready, 1 + workers):
+            made.append(encoded)
+            if sum(len(batch[0]) for batch in made) == len(targets[0].shard.clips):
                 if writing:
                     writing.result()
-                writing = writer.submit(store.write_shard, shard.name, shard.clips, frames)
-                frames = []
+                writing = writer.submit(_write, targets, made)
+                made = []
             yield rows["duration_s"].sum()
         if writing:
             writing.result()
 
 
-def _batches(shard: Shard, device: str) -> Iterator[Batch]:
+def _write(targets: list[Target], made: list[list[list[np.ndarray]]]) -> None:
+    """Write every target's shard, from the frames of each batch, target and clip."""
+    for (_, store, shard), batches in zip(targets, zip(*made), strict=True):
+        store.write_shard(
+            shard.name, shard.clips, [frames for batch in batches for frames in batch]
+        )
+
+
+def _batches(clips: pd.DataFrame, device: str) -> Iterator[pd.DataFrame]:
     """The clips of a shard, longest first, `BATCH_S` of audio at a time, at least one clip.
 
     On a GPU every clip of a batch counts as long as the longest, to which it is padded there. On a
     CPU the last batches are shorter, so that all cores finish together.
     """
-    seconds = shard.clips["duration_s"].to_numpy()
+    seconds = clips["duration_s"].to_numpy()
     start = 0
     while start < len(seconds):
         budget_s, used_s = BATCH_S[device], seconds[start:].cumsum()
@@ -95,7 +127,7 @@ def _batches(shard: Shard, device: str) -> Iterator[Batch]:
         else:
             used_s = seconds[start] * np.arange(1, 1 + len(used_s))
         end = start + max(1, int(np.searchsorted(used_s, budget_s, side="right")))
-        yield Batch(shard, shard.clips[start:end], [])
+        yield clips[start:end]
         start = end
 
 

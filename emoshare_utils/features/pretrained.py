@@ -6,8 +6,8 @@ n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its lo
 another sampling rate gets each clip resampled to it.
 """
 
+import copy
 import json
-from collections import deque
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -95,14 +95,12 @@ class HuggingFaceEncoder(Encoder):
         precision: str = "float32",
     ) -> None:
         super().__init__(name, device)
-        model_name, self.layer = split_layer(name)
+        model_name, _ = split_layer(name)
         dtype = choose_precision(precision, device)
         model, revision, normalise, self.rate = self._load(model_name, normalise)
-        self.n_layers = model.config.num_hidden_layers
-        self._read_geometry(model.config)
+        self.config, self.n_layers = model.config, model.config.num_hidden_layers
         self.settings |= {
             "revision": revision,
-            "layer": "last_hidden_state" if self.layer is None else self.layer,
             "normalise": normalise,
             "precision": str(dtype).removeprefix("torch."),
             "version": [VERSION, audio.VERSION],
@@ -112,13 +110,32 @@ class HuggingFaceEncoder(Encoder):
         # absent where they are the paper's encoders', so that their stores keep their names
         if self.rate != SAMPLE_RATE:
             self.settings["rate"] = self.rate
-        if self.layer != POOLED and self.hop * SAMPLE_RATE != HOP * self.rate:
-            self.settings["hop"] = self.hop * SAMPLE_RATE / self.rate
+        self._choose_layer(name)
         self.resample = Resample(SAMPLE_RATE, self.rate)
         model = model.to(device).eval().requires_grad_(False)
         with one_thread():  # as the workers that use it: a CPU lays out weights for its threads
             network = SpeechEncoder if supports(model) else ClipByClip
             self.network = network(model, normalise, dtype)
+
+    @property
+    def one_pass(self) -> bool:
+        """Not where a subclass makes other frames of the states, one layer at a time."""
+        return type(self).encode is HuggingFaceEncoder.encode
+
+    def at(self, name: str) -> "HuggingFaceEncoder":
+        """The encoder of the layer that `name` asks for, with the weights of this one."""
+        other = copy.copy(self)
+        other._choose_layer(name)
+        return other
+
+    def _choose_layer(self, name: str) -> None:
+        self.name, (_, self.layer) = name, split_layer(name)
+        self._read_geometry(self.config)
+        layer = "last_hidden_state" if self.layer is None else self.layer
+        self.settings = self.settings | {"encoder": name, "layer": layer}
+        self.settings.pop("hop", None)  # of the layer before
+        if self.layer != POOLED and self.hop * SAMPLE_RATE != HOP * self.rate:
+            self.settings["hop"] = self.hop * SAMPLE_RATE / self.rate
 
     def _read_geometry(self, config: PretrainedConfig) -> None:
         """Set `width`; and `field`, `hop` and `least` in samples at the encoder's own rate.
@@ -151,21 +168,47 @@ class HuggingFaceEncoder(Encoder):
             return 0
         return 1 + (self.n_layers if self.layer == POOLED else (n_samples - self.field) // self.hop)
 
-    @torch.inference_mode()
     def encode(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        (frames,) = self.encode_layers([self], clips)
+        return frames
+
+    @torch.inference_mode()
+    def encode_layers(
+        self, layers: Sequence["HuggingFaceEncoder"], clips: Sequence[np.ndarray]
+    ) -> list[list[np.ndarray]]:
+        """For each of `layers`, which `at` made, the frames of all clips: one pass, as deep as any.
+
+        Raises:
+            ValueError: a clip is too short for a frame, or a layer is of other weights.
+        """
+        self._refuse_short(clips)
+        for each in layers:
+            if getattr(each, "network", None) is not self.network:
+                raise ValueError(
+                    f"{each.name} and {self.name} do not share their weights: encode together only "
+                    "what one list of load_encoders holds"
+                )
+        last = self.n_layers
+        asked = [last if each.layer is None else each.layer for each in layers]
+        deepest = last if POOLED in asked else max(asked)
+        states = self.network([self._resampled(torch.from_numpy(samples)) for samples in clips])
+        found, means = {}, []
+        for number, (state, lengths) in enumerate(islice(states, deepest + 1)):
+            if number in asked:
+                found[number] = [clip.numpy() for clip in state.float().cpu().split(lengths)]
+            if POOLED in asked:
+                means.append(torch.stack(_means(state, lengths)))
+        if POOLED in asked:
+            found[POOLED] = [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
+        return [found[layer] for layer in asked]
+
+    def _refuse_short(self, clips: Sequence[np.ndarray]) -> None:
         for samples in clips:
             if not self.n_frames(len(samples)):
                 raise ValueError(
                     f"{len(samples)} samples: at least {self.shortest()} are needed for a frame of "
                     f"{self.name}"
                 )
-        states = self.network([self._resampled(torch.from_numpy(samples)) for samples in clips])
-        if self.layer == POOLED:
-            means = [torch.stack(_means(*state)) for state in states]
-            return [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
-        last = self.layer is None
-        state, lengths = deque(states, 1).pop() if last else next(islice(states, self.layer, None))
-        return [clip.numpy() for clip in state.float().cpu().split(lengths)]
 
     def _at_its_rate(self, n_samples: int) -> int:
         """How many samples at the encoder's rate `n_samples` at 16 kHz become, rounded up."""

@@ -5,7 +5,12 @@ import pytest
 import transformers
 
 from emoshare_utils.features.encoder import Encoder, EncoderError
-from emoshare_utils.features.encoders import ENCODERS, batch_error, load_encoder, precision_error
+from emoshare_utils.features.encoders import (
+    ENCODERS,
+    batch_errors,
+    load_encoder,
+    precision_errors,
+)
 from emoshare_utils.features.extract import extract
 from emoshare_utils.features.store import open_store
 
@@ -61,7 +66,8 @@ def test_an_encoder_from_outside_goes_through_extraction(corpus, toy, tmp_path, 
 
 def test_an_encoder_from_outside_is_checked_as_any(sound, toy):
     encoder = load_encoder("toy", normalise=True, precision="auto")
-    assert batch_error(encoder, [sound(0), sound(1, 5000)]) == precision_error(encoder, []) == 0
+    assert batch_errors([encoder], [sound(0), sound(1, 5000)]) == [0]
+    assert precision_errors([encoder], []) == [0]
     assert load_encoder(**encoder.request).settings == encoder.settings
     with pytest.raises(EncoderError, match="'toy@2': toy has no layers, so leave '@' out"):
         load_encoder("toy@2")

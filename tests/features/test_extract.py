@@ -27,7 +27,7 @@ from emoshare_utils.features.encoder import Encoder
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.extract import extract
 from emoshare_utils.features.small_network import MiniConfig
-from emoshare_utils.features.store import FeatureStore, Shard, StoreError, open_store, stored
+from emoshare_utils.features.store import FeatureStore, StoreError, open_store, stored
 from emoshare_utils.files import FolderError
 
 
@@ -145,14 +145,15 @@ def test_the_number_of_workers_does_not_change_the_bytes(corpus, tmp_path):
     for workers in (1, 3):
         folder = tmp_path / str(workers)
         store = FeatureStore.create(folder, encoder.name, encoder.width, encoder.settings)
-        for _ in filling.fill(corpus, encoder, store, store.plan(corpus.clips), workers):
+        groups = [[filling.Target(encoder, store, shard)] for shard in store.plan(corpus.clips)]
+        for _ in filling.fill(corpus, groups, workers):
             pass
         shards.append(content(folder))
     assert shards[0] == shards[1]
 
 
 def batches(clips: pd.DataFrame, device: str) -> list[pd.DataFrame]:
-    rows = [batch.rows for batch in filling._batches(Shard("shard-00000", clips), device)]
+    rows = list(filling._batches(clips, device))
     assert pd.concat(rows)["clip_id"].tolist() == clips["clip_id"].tolist()
     return rows
 
