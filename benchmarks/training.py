@@ -178,7 +178,8 @@ def training_flops(lengths: np.ndarray, width: int, sizes: Sizes) -> float:
     """
     widths = [width, *sizes.cnn]
     convolutions = [2 * 3 * n_in * n_out for n_in, n_out in zip(widths, widths[1:])]
-    lstm = [2 * 4 * sizes.lstm * (n_in + sizes.lstm) for n_in in (sizes.cnn[-1], sizes.lstm)]
+    inputs = [sizes.cnn[-1]] + [sizes.lstm] * (sizes.lstm_layers - 1)
+    lstm = [2 * 4 * sizes.lstm * (n_in + sizes.lstm) for n_in in inputs]
     frames, pooled = lengths.sum(), (lengths // sizes.pool).sum()
     one = frames * (3 * sum(convolutions) - convolutions[0]) + 3 * pooled * sum(lstm)
     return float(len(PAPER_EMOTIONS) * one)
