@@ -4,6 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LARGE_NETWORK = 1_000_000  # parameters
+
+
+def is_large(network: nn.Module, device: torch.device) -> bool:
+    """Whether a CPU computes so long that small micro-batches and returning memory pay off."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return device.type == "cpu" and parameters > LARGE_NETWORK
+
 
 def has_onednn(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether oneDNN, which is fast on Intel's and AMD's CPUs, multiplies this type."""

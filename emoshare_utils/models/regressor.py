@@ -100,7 +100,10 @@ class Regressor(nn.Module, ABC):
 
     def regress(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Standardised features (N, L, W), lengths (N,) -> predicted shares (N,)."""
-        frames, lengths = self.cnn(features, lengths)  # (N, L', W_c)
+        return self.share(*self.cnn(features, lengths))
+
+    def share(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """What the CNN gives, frames (N, L', W_c) and lengths (N,) -> predicted shares (N,)."""
         states, final = self.lstm(frames, lengths)  # (N, L', W_l), (N, layers * W_l)
         return self.ffnn(self.pool(states, final, lengths))
 

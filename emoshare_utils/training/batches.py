@@ -1,24 +1,27 @@
 """Feature store -> batches, each cut into micro-batches by length and read ahead of training."""
 
 import copy
+import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from emoshare_utils.device import one_worker_per_core
 from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.models.kernels import is_large
 from emoshare_utils.models.layers import Standardise
 from emoshare_utils.models.padding import pad, round_length
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.settings import Training
 
-LARGE_NETWORK = 1_000_000  # parameters
+LSTM_CLIPS = 32  # at most in one call of an LSTM: larger ones leave a core's cache
 STATISTICS_CLIPS = 256  # whose frames one worker sums up
 
 
@@ -102,9 +105,23 @@ class Loader:
                 yield batch, micro_batches
 
 
-def is_large(network: Regressor, device: torch.device) -> bool:
-    """Whether a CPU computes so long that small micro-batches and returning memory pay off."""
-    return device.type == "cpu" and network.n_parameters > LARGE_NETWORK
+def after_cnns(
+    micro_batches: Sequence[MicroBatch], outputs: Sequence[tuple[Tensor, Tensor]]
+) -> list[MicroBatch]:
+    """What `JoinedCNNs` gave for micro-batches, in as many clips as suit an LSTM.
+
+    The features are frames of each network, (networks, n, L', W_c).
+    """
+    ends = np.cumsum([len(rows) for rows, _, _ in micro_batches])
+    joined = []
+    for _, members in itertools.groupby(range(len(ends)), lambda i: (ends[i] - 1) // LSTM_CLIPS):
+        places = list(members)
+        longest = max(outputs[i][0].shape[2] for i in places)
+        frames = [F.pad(outputs[i][0], (0, 0, 0, longest - outputs[i][0].shape[2])) for i in places]
+        rows = np.concatenate([micro_batches[i].rows for i in places])
+        lengths = torch.cat([outputs[i][1] for i in places])
+        joined.append(MicroBatch(rows, torch.cat(frames, dim=1), lengths))
+    return joined
 
 
 def loader_for(
@@ -113,8 +130,9 @@ def loader_for(
     """Batches for `network`, and for all that have the same standardisation."""
     standardise = copy.deepcopy(network.standardise).cpu()
     precision = getattr(torch, training.precision)
-    # a large network gains more from little padding than it loses by small micro-batches
-    clips = 8 if is_large(network, device) else max(8, training.batch_size // 2)
+    # large networks and joined CNNs gain more from little padding than small micro-batches cost
+    little = is_large(network, device) or (device.type == "cpu" and precision == torch.float32)
+    clips = 8 if little else max(8, training.batch_size // 2)
     return Loader(store, standardise, precision, training.max_frames, clips, device)
 
 

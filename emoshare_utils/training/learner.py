@@ -1,21 +1,19 @@
-"""One emotion's network while it learns, and the step that all emotions take together."""
+"""One emotion's network while it learns."""
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.batches import MicroBatch
 from emoshare_utils.training.early_stopping import EarlyStopping
-from emoshare_utils.training.losses import Loss, derivative, mse
-from emoshare_utils.training.predictions import predict_batch
+from emoshare_utils.training.losses import Loss, mse
 
 KEPT = "weights/"  # in a checkpoint: the weights that are judged and kept
 LEARNING = "learning/"  # and those that learn, where others are kept
-GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
 Part = tuple[list[Tensor], float]  # of a batch's gradient, and of its sum of squared errors
 
 
@@ -58,14 +56,44 @@ class Learner:
         part = None
         for rows, features, lengths in micro_batches:
             predictions = self.network.regress(features, lengths)
-            errors = (predictions - shares[rows].to(features.device)).square().sum()
-            if slopes is None:
-                gradients = torch.autograd.grad(errors / len(shares), self.parameters)
-            else:
-                slope = slopes[rows].to(features.device)
-                gradients = torch.autograd.grad(predictions, self.parameters, slope)
-            part = _plus(part, (list(gradients), float(errors.detach())))
+            of_one = self._derive(predictions, rows, shares, slopes, self.parameters)
+            part = plus(part, of_one)
         return part
+
+    def gradients_after_cnn(
+        self,
+        batch: MicroBatch,
+        shares: Tensor,
+        slopes: Tensor | None = None,
+    ) -> tuple[Part, Tensor]:
+        """As `gradients`, but of the layers after the CNN, which gave the features of `batch`.
+
+        Returns:
+            The part of these layers, and the gradient of the features, (N, L', W_c).
+        """
+        frames = batch.features.detach().requires_grad_()
+        predictions = self.network.share(frames, batch.lengths)
+        others = self.parameters[len(list(self.network.cnn.parameters())) :]
+        part = self._derive(predictions, batch.rows, shares, slopes, [*others, frames])
+        return part, part[0].pop()
+
+    def _derive(
+        self,
+        predictions: Tensor,
+        rows: np.ndarray,
+        shares: Tensor,
+        slopes: Tensor | None,
+        parameters: Sequence[Tensor],
+    ) -> Part:
+        """The part of these rows' predictions in the gradient of a batch by `parameters`."""
+        errors = (predictions - shares[rows].to(predictions.device)).square().sum()
+        if slopes is None:
+            gradients = torch.autograd.grad(errors / len(shares), parameters)
+        else:
+            gradients = torch.autograd.grad(
+                predictions, parameters, slopes[rows].to(predictions.device)
+            )
+        return list(gradients), float(errors.detach())
 
     def update(self, part: Part) -> None:
         """Take one step of the optimiser along a batch's gradient."""
@@ -123,53 +151,9 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
 
 
-def step(
-    pool: Executor,
-    learners: Sequence[Learner],
-    micro_batches: Sequence[MicroBatch],
-    shares: Tensor,
-) -> None:
-    """One optimiser step of every learner on one batch; shares (N, learners)."""
-    groups = [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
-
-    def add(learner: Learner, before: Future | None, group: list, *of_one: Tensor) -> Part | None:
-        part = learner.gradients(group, *of_one)
-        # in their order, so that the same run gives the same weights
-        total = _plus(before.result(), part) if before else part
-        return learner.update(total) if group is groups[-1] else total
-
-    tasks = []
-    slopes = _slopes(pool, learners, micro_batches, shares)
-    for learner, *of_one in zip(learners, shares.T, slopes):
-        task = None
-        for group in groups:
-            task = pool.submit(add, learner, task, group, *of_one)
-        tasks.append(task)
-    for task in tasks:
-        task.result()
-
-
-def _plus(one: Part | None, other: Part) -> Part:
+def plus(one: Part | None, other: Part) -> Part:
     """The sum of two parts, in the memory of the first."""
     if one is None:
         return other
     torch._foreach_add_(one[0], other[0])
     return one[0], one[1] + other[1]
-
-
-def _slopes(
-    pool: Executor,
-    learners: Sequence[Learner],
-    micro_batches: Sequence[MicroBatch],
-    shares: Tensor,
-) -> list[Tensor | None]:
-    """For each learner the derivative of its loss by its predictions, (N,); None for `mse`."""
-    if all(learner.loss is mse for learner in learners):
-        return [None] * len(learners)
-    predictions = predict_batch(pool, [each.network for each in learners], micro_batches)
-    slopes = []
-    for learner, *of_one in zip(learners, predictions.T, shares.T):
-        loss, slope = derivative(learner.loss, *of_one)
-        learner.loss_sum += loss * len(shares)
-        slopes.append(slope)
-    return slopes

@@ -11,21 +11,18 @@ import torch
 from emoshare_utils.device import give_memory_back, one_worker_per_core
 from emoshare_utils.features.acoustic import MEL_BANDS
 from emoshare_utils.files import checksum
+from emoshare_utils.models.kernels import is_large
 from emoshare_utils.models.layers import Standardise
 from emoshare_utils.models.regressor import Regressor, build
 from emoshare_utils.progress import track
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training import checkpoints
-from emoshare_utils.training.batches import (
-    frame_statistics,
-    in_batches,
-    is_large,
-    loader_for,
-)
-from emoshare_utils.training.learner import Learner, step
+from emoshare_utils.training.batches import frame_statistics, in_batches, loader_for
+from emoshare_utils.training.learner import Learner
 from emoshare_utils.training.losses import LOSSES
 from emoshare_utils.training.predictions import predict
 from emoshare_utils.training.settings import Job
+from emoshare_utils.training.steps import step
 
 
 def train(

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from itertools import product, repeat
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.files import DamagedError, read_json
+from emoshare_utils.models.joined import JoinedCNNs, can_join
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.storage import read_parquet
-from emoshare_utils.training.batches import Loader, MicroBatch, in_batches
+from emoshare_utils.training.batches import Loader, MicroBatch, after_cnns, in_batches
 
 EVALUATION_BATCH = 32  # clips
 PREDICTION_COLUMNS = [
@@ -50,6 +52,12 @@ def predict_batch(
     """The share that each network predicts for each clip of a batch, (N, networks)."""
     n_clips = sum(len(rows) for rows, _, _ in micro_batches)
     predictions = torch.empty(n_clips, len(networks))
+    if can_join(networks, micro_batches[0].features):
+        found = pool.map(partial(_frames, JoinedCNNs(networks)), micro_batches)
+        for rows, features, lengths in after_cnns(micro_batches, list(found)):
+            shares = pool.map(_shares_after_cnn, networks, features, repeat(lengths))
+            predictions[rows] = torch.stack(list(shares), dim=1)
+        return predictions
     for rows, features, lengths in micro_batches:
         shares = pool.map(_shares, networks, repeat(features), repeat(lengths))
         predictions[rows] = torch.stack(list(shares), dim=1)
@@ -59,6 +67,16 @@ def predict_batch(
 @torch.no_grad()
 def _shares(network: Regressor, features: Tensor, lengths: Tensor) -> Tensor:
     return network.regress(features, lengths).cpu()
+
+
+@torch.no_grad()
+def _shares_after_cnn(network: Regressor, frames: Tensor, lengths: Tensor) -> Tensor:
+    return network.share(frames, lengths)
+
+
+@torch.no_grad()
+def _frames(joined: JoinedCNNs, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    return joined(batch.features, batch.lengths)
 
 
 def prediction_table(

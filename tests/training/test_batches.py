@@ -8,6 +8,7 @@ from tiny import assert_same, train, weights
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.models import kernels
 from emoshare_utils.models.layers import Standardise
 from emoshare_utils.training import batches, loop
 from emoshare_utils.training.batches import Loader, shift
@@ -60,7 +61,7 @@ def test_training_shifts_mel_bands_at_random_and_devel_never(made, tmp_path, mon
 def test_a_large_network_trains_the_same_by_smaller_micro_batches(made, tmp_path, monkeypatch):
     whole = train(made, tmp_path / "whole")
     trims = []
-    monkeypatch.setattr(batches, "LARGE_NETWORK", 0)
+    monkeypatch.setattr(kernels, "LARGE_NETWORK", 0)
     monkeypatch.setattr(loop, "give_memory_back", lambda: trims.append(1))
     small = train(made, tmp_path / "small")
     assert len(trims) == 4 * 3  # epochs, steps

@@ -13,10 +13,11 @@ from emoshare_utils.models.padding import pad
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training.batches import Loader, frame_statistics
-from emoshare_utils.training.learner import Learner, step
+from emoshare_utils.training.learner import Learner
 from emoshare_utils.training.loop import initial
 from emoshare_utils.training.losses import LOSSES, ccc, derivative, mse
 from emoshare_utils.training.settings import Training
+from emoshare_utils.training.steps import step
 
 BATCH = 36
 CCC = Training(**vars(QUICK) | {"loss": "ccc"})

@@ -1,0 +1,129 @@
+"""The step that the networks of all emotions take together."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+
+import torch
+from torch import Tensor
+
+from emoshare_utils.models.joined import JoinedCNNs, can_join
+from emoshare_utils.training.batches import MicroBatch, after_cnns
+from emoshare_utils.training.learner import Learner, Part, plus
+from emoshare_utils.training.losses import derivative, mse
+from emoshare_utils.training.predictions import predict_batch
+
+GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
+
+
+def step(
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
+) -> None:
+    """One optimiser step of every learner on one batch; shares (N, learners)."""
+    if can_join([learner.network for learner in learners], micro_batches[0].features):
+        _joined_step(pool, learners, micro_batches, shares)
+    else:
+        _step(pool, learners, micro_batches, shares)
+
+
+def _step(
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
+) -> None:
+    """Each network by itself, in groups of micro-batches."""
+    groups = [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
+
+    def add(learner: Learner, before: Future | None, group: list, *of_one: Tensor) -> Part | None:
+        part = learner.gradients(group, *of_one)
+        # in their order, so that the same run gives the same weights
+        total = plus(before.result(), part) if before else part
+        return learner.update(total) if group is groups[-1] else total
+
+    tasks = []
+    slopes = _slopes(pool, learners, micro_batches, shares)
+    for learner, *of_one in zip(learners, shares.T, slopes):
+        task = None
+        for group in groups:
+            task = pool.submit(add, learner, task, group, *of_one)
+        tasks.append(task)
+    for task in tasks:
+        task.result()
+
+
+def _joined_step(
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
+) -> None:
+    """`step` whose CNNs are computed together: all forwards, then each network, then backwards."""
+    slopes = _slopes(pool, learners, micro_batches, shares)
+    joined = JoinedCNNs([learner.network for learner in learners])
+    # the longest clips first, so that all cores end together
+    longest_first = pool.map(lambda batch: joined(*batch[1:]), micro_batches[::-1])
+    frames = list(longest_first)[::-1]
+    groups = after_cnns(micro_batches, frames)
+
+    def after_cnn(place: int) -> tuple[Part, list[Tensor]]:
+        total, gradients = None, []
+        for rows, features, lengths in groups:
+            part, gradient = learners[place].gradients_after_cnn(
+                MicroBatch(rows, features[place], lengths), shares.T[place], slopes[place]
+            )
+            total = plus(total, part)
+            gradients.append(gradient)
+        return total, gradients
+
+    parts, gradients = zip(*pool.map(after_cnn, range(len(learners))))
+
+    def of_cnns(features: Tensor, gradient: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(features, joined.kernels, gradient))
+
+    outputs = [features for features, _ in frames]
+    apart = list(_apart(gradients, outputs))
+    found = pool.map(of_cnns, outputs[::-1], apart[::-1])
+    total = next(found)
+    for other in found:  # in their order, so that the same run gives the same weights
+        torch._foreach_add_(total, other)
+    of_cnn = joined.gradients(total)
+    each = len(of_cnn) // len(learners)
+    updates = [
+        pool.submit(learner.update, (of_cnn[i * each : (i + 1) * each] + part[0], part[1]))
+        for i, (learner, part) in enumerate(zip(learners, parts))
+    ]
+    for update in updates:
+        update.result()
+
+
+def _apart(gradients: Sequence[Sequence[Tensor]], outputs: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The gradients of each network's groups -> of what the CNNs gave for each micro-batch."""
+    of_groups = (torch.stack(of_one) for of_one in zip(*gradients))  # (E, N, L', W_c) each
+    rest = next(of_groups)
+    for output in outputs:
+        if not rest.shape[1]:
+            rest = next(of_groups)
+        _, clips, length, _ = output.shape
+        yield rest[:, :clips, :length]
+        rest = rest[:, clips:]
+
+
+def _slopes(
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
+) -> list[Tensor | None]:
+    """For each learner the derivative of its loss by its predictions, (N,); None for `mse`."""
+    if all(learner.loss is mse for learner in learners):
+        return [None] * len(learners)
+    predictions = predict_batch(pool, [each.network for each in learners], micro_batches)
+    slopes = []
+    for learner, *of_one in zip(learners, predictions.T, shares.T):
+        loss, slope = derivative(learner.loss, *of_one)
+        learner.loss_sum += loss * len(shares)
+        slopes.append(slope)
+    return slopes

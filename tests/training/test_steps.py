@@ -1,0 +1,68 @@
+"""The step of all emotions: joined or each by itself, the same networks."""
+
+import pytest
+import torch
+from tiny import assert_same, job, train, weights
+
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.device import one_worker_per_core
+from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.models.layers import Standardise
+from emoshare_utils.training import batches, predictions, steps
+from emoshare_utils.training.batches import Loader
+from emoshare_utils.training.learner import Learner
+from emoshare_utils.training.loop import initial
+from emoshare_utils.training.losses import ccc, mse
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
+    """60 clips whose first feature says how angry they sound; test labels are masked."""
+    return heard(tmp_path_factory.mktemp("features"), train=36, devel=14, test=10)
+
+
+def never(networks, features) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("architecture", [1, 2])
+@pytest.mark.parametrize("loss", [mse, ccc])
+@pytest.mark.parametrize("lstm_clips", [3, 10, 32])
+def test_a_joined_step_is_that_of_each_network(made, architecture, loss, lstm_clips, monkeypatch):
+    corpus, store = made
+    monkeypatch.setattr(batches, "LSTM_CLIPS", lstm_clips)
+    clip_ids, shares = corpus.split("train")["clip_id"].to_numpy(), torch.rand(36, 3)
+    loader = Loader(store, Standardise(5), torch.float32, None, 5, torch.device("cpu"))
+    micro_batches = loader.micro_batches(clip_ids)
+    networks = [initial(job(made, architecture), name) for name in ("Anger", "Calmness", "a")]
+    learners = [Learner(network, 1e-3, loss=loss) for network in networks]
+    found = []
+    monkeypatch.setattr(Learner, "update", lambda learner, part: found.append((learner, part)))
+    with one_worker_per_core() as pool:
+        steps.step(pool, learners, micro_batches, shares)
+        loss_sums = [learner.loss_sum for learner in learners]
+        monkeypatch.setattr(steps, "can_join", never)
+        monkeypatch.setattr(predictions, "can_join", never)
+        steps.step(pool, learners, micro_batches, shares)
+    assert len(found) == 6
+    for learner, loss_sum in zip(learners, loss_sums):
+        joined, plain = (part for who, part in found if who is learner)
+        torch.testing.assert_close(joined[0], plain[0], atol=1e-6, rtol=1e-4)
+        assert joined[1] == pytest.approx(plain[1], rel=1e-5)
+        assert learner.loss_sum == pytest.approx(2 * loss_sum, rel=1e-5)
+
+
+def test_training_joined_gives_the_networks_of_plain_training(made, tmp_path, monkeypatch):
+    joined = train(made, tmp_path / "joined")
+    again = train(made, tmp_path / "again")
+    assert_same(weights(joined), weights(again))
+    monkeypatch.setattr(steps, "can_join", never)
+    monkeypatch.setattr(predictions, "can_join", never)
+    plain = train(made, tmp_path / "plain")
+    assert_same(weights(joined), weights(plain), atol=1e-5)
+    torch.testing.assert_close(
+        torch.tensor(joined.predictions["prediction"]),
+        torch.tensor(plain.predictions["prediction"]),
+        atol=1e-5,
+        rtol=0,
+    )
