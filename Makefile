@@ -22,8 +22,9 @@ $(READY): requirements.lock pyproject.toml
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): Python 3.11 or newer is needed; name one with 'make env PYTHON=/path/to/python3.11'"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "no virtual environment could be made: install Python's venv module (Debian: python3-venv)"; exit 1; }
-	$(if $(CPU),grep -vE '^($(GPU_ONLY))==' requirements.lock | )$(BIN)/python -m pip install --quiet \
-	  --disable-pip-version-check $(if $(CPU),--no-deps -r /dev/stdin,-r requirements.lock)
+	$(if $(CPU),grep -vE '^($(GPU_ONLY))==' requirements.lock > $(VENV)/requirements.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  $(if $(CPU),--no-deps -r $(VENV)/requirements.txt,-r requirements.lock)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -66,6 +67,40 @@ def test_conda_installs_the_same_lock():
     (python,) = (part.partition("=")[2] for part in named if part.startswith("python="))
     assert SpecifierSet(PYPROJECT["requires-python"]).contains(python)
     assert "install" in target(r"\$\(READY\)") and "-r requirements.lock" in target(r"\$\(READY\)")
+
+
+@pytest.fixture
+def make_env(tmp_path):
+    """Run `make env` in a copy whose Python only prints what it is asked; returns that."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+
+    def run(*flags):
+        command = ["make", "env", "PYTHON=true", "VENV=venv", "BIN=bin", *flags]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+
+    return run
+
+
+def test_the_environment_is_the_lock(make_env, tmp_path):
+    assert "-r requirements.lock\n" in make_env()
+    assert not (tmp_path / "venv" / "requirements.txt").exists()
+
+
+def test_without_a_gpu_it_is_the_lock_less_what_only_a_gpu_uses(make_env, tmp_path):
+    assert "--no-deps -r venv/requirements.txt\n" in make_env("CPU=1")
+    kept = (tmp_path / "venv" / "requirements.txt").read_text().splitlines()
+    kept = [str(Requirement(line)) for line in kept if line.strip() and line[0] not in " #"]
+    left_out = [pin.name for pin in LOCK if str(pin) not in kept]
+    assert len(kept) + len(left_out) == len(LOCK)
+    named = re.search(r"^GPU_ONLY := (.*)$", (PROJECT / "Makefile").read_text(), re.M).group(1)
+    assert sorted(left_out) == sorted(named.split("|"))
+    # torch's build for Linux is linked against the other libraries and does not load without them
+    assert all(re.match("triton|cuda-|nvidia-", name) for name in left_out)
 
 
 def test_one_command_tests_everything():
