@@ -206,14 +206,15 @@ class Bench:
             store = self.place(name, precision)
             done = corpus.clips[corpus.clips["clip_id"].isin(store.index.index)]
             if len(done):
-                rate = done["duration_s"].sum() / seconds
+                audio_s = done["duration_s"].sum()
+                all_s = self.corpus.clips["duration_s"].sum()
                 found |= {
                     "status": "measured" if len(done) == self.scale.clips else "extrapolated",
                     "precision": precision,
                     "clips": len(done),
                     "seconds": seconds,
-                    "audio_seconds_per_second": rate,
-                    "all_clips_s": self.corpus.clips["duration_s"].sum() / rate,
+                    "audio_seconds_per_second": audio_s / seconds,
+                    "all_clips_s": seconds * (all_s / audio_s),
                 }
 
     # The steps
