@@ -1,16 +1,20 @@
-"""`python -m emoshare_utils run PROFILE`, and `publish PROFILE` what that has drawn."""
+"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run` and `publish` take a profile."""
 
 import argparse
+import importlib
+import os
 import signal
 import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0, 1 for a failing notebook, 2 for bad input, 130 for Ctrl-C."""
+    """Run the command line; 0, 1 for a failing notebook or check, 2 for bad input, 130 for Ctrl-C."""
     given = vars(_parser().parse_args(arguments))
+    name, module = given.pop("command"), given.pop("module")
+    if name == "check":  # it says which models are not here, and fetches none
+        os.environ["HF_HUB_OFFLINE"] = "1"
     # not needed for --help, which should not keep anyone waiting
     from emoshare_utils.files import FolderError
-    from emoshare_utils.runner import workbook
     from emoshare_utils.runner.execute import NotebookFailed
     from emoshare_utils.runner.notebooks import WorkbookError
     from emoshare_utils.runner.profiles import parse_settings
@@ -18,8 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        command = getattr(workbook, given.pop("command"))
-        command(given.pop("profile"), parse_settings(given.pop("set")), **given)
+        if "set" in given:
+            given["overrides"] = parse_settings(given.pop("set"))
+        done = getattr(importlib.import_module(f"emoshare_utils.{module}"), name)(**given)
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
@@ -29,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print(f"\nstopped{stopped}: the same command resumes with that notebook", file=sys.stderr)
         return 130
-    return 0
+    return 1 if name == "check" and not done else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,8 +46,22 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m emoshare_utils")
     commands = parser.add_subparsers(dest="command", required=True)
+    about = "write a profile for a corpus of your own"
+    new = commands.add_parser("new", help=about, description=about)
+    new.set_defaults(module="checking.new")
+    new.add_argument("profile", help="its name: profiles/NAME.yaml is written")
+    about = "a .csv or .parquet file of shares, or of single votes (docs/corpora.md)"
+    new.add_argument("--labels", required=True, metavar="FILE", help=about)
+    about = "the folder of the audio files; else that of the labels"
+    new.add_argument("--audio", metavar="FOLDER", help=about)
+    about = "the emotions, if other columns hold numbers too"
+    new.add_argument("--shares", nargs="+", action="extend", metavar="EMOTION", help=about)
+    about = "say what a profile's run will meet: corpus, encoders, disk and time"
+    check = commands.add_parser("check", parents=[common], help=about, description=about)
+    check.set_defaults(module="checking.check")
     about = "run the paper's notebooks (or those the profile names) that are not up to date"
     run = commands.add_parser("run", parents=[common], help=about, description=about)
+    run.set_defaults(module="runner.workbook")
     run.add_argument("--studies", action="store_true", help="then run the studies, 06 and later")
     some = run.add_mutually_exclusive_group()
     about = "run these notebooks alone"
@@ -51,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     some.add_argument("--from", dest="start", metavar="03", help=about)
     run.add_argument("--force", action="store_true", help="run what is up to date, too")
     about = "copy what an up-to-date run has drawn to figures/published/"
-    commands.add_parser("publish", parents=[common], help=about, description=about)
+    publish = commands.add_parser("publish", parents=[common], help=about, description=about)
+    publish.set_defaults(module="runner.workbook")
     return parser
 
 

@@ -1,8 +1,10 @@
-"""Your own corpus: a CSV or parquet file with a column of paths and columns of shares."""
+"""Your own corpus: a CSV or parquet file with a column of paths, and shares or single votes."""
 
 import os
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+
+import pandas as pd
 
 from emoshare_utils.corpora.clip_table import (
     COLUMNS,
@@ -24,6 +26,7 @@ from emoshare_utils.corpora.reading import (
     whole_numbers,
 )
 from emoshare_utils.corpora.validation import check_emotions
+from emoshare_utils.corpora.votes import RATER, count_votes
 
 NAME = "table"
 LAYOUT = "the audio files and the table that lists them, named by labels"
@@ -39,34 +42,24 @@ def read(
     Its columns: `path` (inside `root`); `split` (train, devel, test) or else `speaker`, over which
     splits are drawn; the shares; if you like `clip_id` (default: the path without its ending),
     `language` and `n_raters`. Further columns are kept, but one without a name, which numbers the
-    rows, and those that are measured here.
+    rows, and those that are measured here. With a column `rater`, a row is one rater's answer, from
+    which shares and `n_raters` are counted (`votes.count_votes`).
 
     Args:
-        labels: the table's name in `root`, ending in .csv or .parquet.
-        shares: the share columns; None or empty for every other column with a number in it.
+        labels: the table's name in `root`, or its whole path, ending in .csv or .parquet.
+        shares: the emotions; None or empty for every other column with a number in it.
         split_seed: of the draw of splits, where there is no `split`.
 
     Raises:
         CorpusError: the table or a column is missing, an emotion cannot be called so, a share is
-            no number in [0, 1], one is null where the split is not given as test, or a number of
-            raters is none.
+            no number in [0, 1], one is null where the split is not given as test, a number of
+            raters is none, or votes cannot be counted.
     """
     root = root.resolve()
-    source = resolve_inside(root, labels)
-    if source.suffix not in (".csv", ".parquet"):
-        raise CorpusError(f"{source}: expected a table that ends in .csv or .parquet")
-    table = read_table(source, ["path"], LAYOUT).drop(columns=["", *MEASURED], errors="ignore")
-    for column in table.columns:
-        if column not in COLUMNS and folded(column) in COLUMNS:
-            raise CorpusError(f"{source}: rename the column {cut(column)} to {folded(column)!r}")
-    emotions = shares or share_columns(table.drop(columns=list(COLUMNS), errors="ignore"))
-    if not emotions:
-        raise CorpusError(f"{source} has no share column: name them with shares")
-    check_emotions(emotions, source)
-    require_columns(table, ["path", *emotions], source)
-
-    paths = [_relative(path, root) for path in table["path"]]
-    clips = table.reindex(columns=list(COLUMNS)).assign(path=paths, duration_s=float("nan"))
+    source = Path(labels) if Path(labels).is_absolute() else resolve_inside(root, labels)
+    table, emotions = _labels(source, root, shares)
+    paths = list(table["path"])
+    clips = table.reindex(columns=list(COLUMNS)).assign(duration_s=float("nan"))
     if "clip_id" in table:
         refuse_blank(table["clip_id"], source)
     else:
@@ -86,6 +79,38 @@ def read(
     extra = table.columns.difference([*COLUMNS, *emotions], sort=False)
     clips = clips.join(table[extra].apply(typed)).reset_index(drop=True)
     return Corpus(NAME, root, tuple(emotions), clips), source
+
+
+def _labels(source: Path, root: Path, shares: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
+    """The table, one row per clip, its paths relative to `root`; and the emotions."""
+    if source.suffix not in (".csv", ".parquet"):
+        raise CorpusError(f"{source}: expected a table that ends in .csv or .parquet")
+    table = read_table(source, ["path"], LAYOUT).drop(columns=["", *MEASURED], errors="ignore")
+    ours = (*COLUMNS, RATER)
+    for column in table.columns:
+        if column not in ours and folded(column) in ours:
+            raise CorpusError(f"{source}: rename the column {cut(column)} to {folded(column)!r}")
+    table["path"] = [_relative(path, root) for path in table["path"]]
+    if RATER in table:
+        table, emotions = count_votes(table, shares, source)
+    else:
+        _refuse_unnamed_raters(table, source)
+        emotions = shares or share_columns(table.drop(columns=list(COLUMNS), errors="ignore"))
+    if not emotions:
+        raise CorpusError(f"{source} has no share column: name them with shares")
+    check_emotions(emotions, source)
+    require_columns(table, ["path", *emotions], source)
+    return table, emotions
+
+
+def _refuse_unnamed_raters(table: pd.DataFrame, source: Path) -> None:
+    """Raise CorpusError where clips have several rows, as of several raters."""
+    n_clips = table["path"].nunique()
+    if n_clips <= len(table) / 2:
+        raise CorpusError(
+            f"{source} has {len(table)} rows of {n_clips} clips: if a row is one rater's answer, "
+            f"call the column that says whose {RATER!r}; if not, keep one row of each clip"
+        )
 
 
 def _relative(path: str, root: Path) -> str:
