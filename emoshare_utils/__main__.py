@@ -8,7 +8,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0, 1 for a failing notebook or check, 2 for bad input, 130 for Ctrl-C."""
+    """Run the command line; 0, 1 if a notebook or check fails, 2 for bad input, 130 for Ctrl-C."""
     given = vars(_parser().parse_args(arguments))
     name, module = given.pop("command"), given.pop("module")
     if name == "check":  # it says which models are not here, and fetches none

@@ -16,7 +16,7 @@ FLOORS = [
     {"features"},
     {"results"},
     {"training"},
-    {"pretraining", "studies"},
+    {"pretraining", "studies", "checking"},
 ]
 LAZY = {"distributed", "papermill", "opensmile", "nbformat", "jupyter_client", "traitlets"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -19,7 +19,8 @@ LARGE = 2000  # clips of train from which on larger batches and networks have pa
 PROFILE = """\
 # {what}
 # `python -m emoshare_utils check {name}` says what its run will meet.
-notebooks: [01, 02, 03, 04]  # the studies run one by one: make figures PROFILE={name} ARGS="--only 06"
+# A study, such as 06: make figures PROFILE={name} ARGS="--only 06"
+notebooks: [01, 02, 03, 04]
 run: {name}
 corpus: table
 root: {root}

@@ -37,6 +37,15 @@ def table_rows() -> list[list[str]]:
     return [header, *rows]
 
 
+def answer_rows() -> list[list[str]]:
+    answers = ["Joy", "Joy;Anger", "", "Überraschung|Joy", "none"]
+    return [["path", "speaker", "rater", "emotion"]] + [
+        [f"{i}.wav", f"s{i % 6}", f"r{rater}", answers[(i + rater) % 5]]
+        for i in range(12)
+        for rater in range(3)
+    ]
+
+
 def challenge_rows(split: str) -> list[list[str]]:
     share = "?" if split == "test" else "0.25"
     return [["filename", *PAPER_EMOTIONS]] + [[f"{split}_{i}.wav", *[share] * 9] for i in range(4)]
@@ -77,6 +86,7 @@ def places(tmp_path_factory) -> dict[str, tuple[str, Path, Path, list[list[str]]
     files = {
         "table": ("table", root / "table", root / "table" / "clips.csv", table_rows()),
         "parquet": ("table", root / "table", root / "table" / "clips.parquet", table_rows()),
+        "answers": ("table", root / "answers", root / "answers" / "clips.csv", answer_rows()),
         "votes": ("crema_d", root / "crema", votes, vote_rows()),
     }
     for split in SPLITS:
@@ -84,7 +94,7 @@ def places(tmp_path_factory) -> dict[str, tuple[str, Path, Path, list[list[str]]
         files[split] = ("compare23", root / "challenge", file, challenge_rows(split))
     for name, rows in (("splits", split_rows()), ("VideoDemographics", demographics_rows())):
         files[name] = ("crema_d", root / "crema", root / "crema" / f"{name}.csv", rows)
-    audio = [f"table/{i}.wav" for i in range(12)]
+    audio = [f"{folder}/{i}.wav" for folder in ("table", "answers") for i in range(12)]
     audio += [f"challenge/wav/{split}_{i}.wav" for split in SPLITS for i in range(4)]
     audio += [f"crema/AudioWAV/{actor}_IEO_ANG_HI.wav" for actor in range(1001, 1007)]
     for path in audio:
@@ -211,7 +221,7 @@ def outcome(place: tuple, content: bytes, allow_missing: bool) -> str:
     return "valid"
 
 
-LABELS = ["table", "parquet", *SPLITS, "votes", "splits", "VideoDemographics"]
+LABELS = ["table", "parquet", "answers", *SPLITS, "votes", "splits", "VideoDemographics"]
 
 
 @pytest.mark.parametrize("label", LABELS)
