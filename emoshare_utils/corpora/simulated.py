@@ -34,7 +34,7 @@ MAKES_ITSELF = True
 
 def read(
     root: Path,
-    n_clips: int = 1200,
+    n_clips: int = 900,
     speakers: int = 40,
     seed: int = 0,
     n_listeners: int = 200,
