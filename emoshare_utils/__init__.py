@@ -21,6 +21,8 @@ except (KeyError, OSError):
 
 # Imported when first used: torch, transformers and pandas take seconds.
 _PLACES = {
+    "predict": "predicting.recordings",
+    "load_system": "predicting.trained",
     "Corpus": "corpora.clip_table",
     "load_corpus": "corpora",  # its `load`
     "load_encoder": "features.encoders",
@@ -31,7 +33,6 @@ _PLACES = {
     "Architecture2": "models.architectures",
     "Training": "training.settings",
     "train_system": "training.systems",
-    "load_network": "training.systems",
     "score": "results.scores",
     "compare": "results.comparisons",
     "table1": "results.tables",

@@ -1,4 +1,5 @@
-"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run` and `publish` take a profile."""
+"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run` and `publish` take a profile,
+`predict` recordings, and `export` a run."""
 
 import argparse
 import importlib
@@ -32,9 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"\nstopped{stopped}: the same command resumes with that notebook", file=sys.stderr)
+        resumes = {"run": "resumes with that notebook", "predict": "with --csv goes on from there"}
+        said = f": the same command {resumes[name]}" if name in resumes else ""
+        print(f"\nstopped{stopped}{said}", file=sys.stderr)
         return 130
-    return 1 if name == "check" and not done else 0
+    return 1 if name in ("check", "predict") and not done else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +75,29 @@ def _parser() -> argparse.ArgumentParser:
     about = "copy what an up-to-date run has drawn to figures/published/"
     publish = commands.add_parser("publish", parents=[common], help=about, description=about)
     publish.set_defaults(module="runner.workbook")
+    _add_predicting(commands)
     return parser
+
+
+def _add_predicting(commands: argparse._SubParsersAction) -> None:
+    about = "predict the shares of recordings with a trained system (docs/predict.md)"
+    predict = commands.add_parser("predict", help=about, description=about)
+    predict.set_defaults(module="predicting.commands")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders of them")
+    about = "a folder that export wrote; else the system that ships"
+    predict.add_argument("--system", metavar="DIR", help=about)
+    about = "write a table, a row per recording; the same command goes on where it was stopped"
+    predict.add_argument("--csv", metavar="FILE", help=about)
+    about = "draw the first 20 recordings and their shares"
+    predict.add_argument("--picture", action="store_true", help=about)
+    about = "write a trained system of a run as a folder that works on another machine"
+    export = commands.add_parser("export", help=about, description=about)
+    export.set_defaults(module="predicting.commands")
+    export.add_argument("run", metavar="RUN", help="the run's folder, such as runs/demo")
+    export.add_argument("--encoder", required=True)
+    export.add_argument("--architecture", required=True, type=int)
+    export.add_argument("--seed", type=int, default=0)
+    export.add_argument("--to", required=True, metavar="DIR", help="a new folder")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ FLOORS = [
     {"features"},
     {"results"},
     {"training"},
-    {"pretraining", "studies", "checking"},
+    {"pretraining", "studies", "checking", "predicting"},
 ]
 LAZY = {"distributed", "papermill", "opensmile", "nbformat", "jupyter_client", "traitlets"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,180 @@
+"""Any trained system of a run -> a folder that works on another machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from emoshare_utils.corpora.audio import SAMPLE_RATE
+from emoshare_utils.corpora.clip_table import Corpus, resolve_inside
+from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.files import read_json, slug
+from emoshare_utils.models.regressor import read_sizes
+from emoshare_utils.names import nearest
+from emoshare_utils.names import system as system_name
+from emoshare_utils.predicting.intervals import Intervals, calibrate
+from emoshare_utils.predicting.trained import (
+    LATER,
+    SystemFolderError,
+    TrainedSystem,
+    load_system,
+    write_system,
+)
+from emoshare_utils.results.metrics import spearman
+from emoshare_utils.training.settings import Training
+from emoshare_utils.training.systems import load_network, read_system
+
+SEEN = (
+    "Early stopping chose each network's epoch on these speakers, so their errors, and with them "
+    "the intervals, come out a little smaller than on new speakers."
+)
+OWN_DATA = "See the run's notebook 01 for the clips and who rated them."
+
+
+@dataclass(frozen=True)
+class About:
+    """What a card says of a system that its run does not know.
+
+    Attributes:
+        split: whose predictions calibrate the intervals.
+        seen: what training knew of that split's speakers.
+        data: the corpus, in a few sentences.
+        licence: of the corpus.
+        limits: what the system must not be used for beyond what the card says of any.
+    """
+
+    split: str = "devel"
+    seen: str = SEEN
+    data: str = OWN_DATA
+    licence: str = "that of its corpus"
+    limits: str = ""
+
+
+def export(
+    run: str | Path, to: str | Path, encoder: str, architecture: int, seed: int = 0
+) -> TrainedSystem:
+    """Write a trained system of a run as a folder, and read it again.
+
+    Its intervals are calibrated on the devel predictions, by speaker; its card says so.
+
+    Args:
+        run: the run's folder, such as runs/demo.
+        to: a new folder.
+        encoder, architecture, seed: the system, as notebook 03 trained it.
+
+    Raises:
+        SystemFolderError: the run has no such system, `to` has files already, or the encoder is
+            not the one that made the run's frames.
+        DamagedError: a file of the run is not as it was written.
+    """
+    run = Path(run)
+    corpus = Corpus.load(run)
+    folder = _folder(run / "models", encoder, architecture, seed)
+    return export_folder(corpus, folder, run / "features", Path(to), About())
+
+
+def _folder(models: Path, encoder: str, architecture: int, seed: int) -> Path:
+    folder = models / slug(encoder) / f"architecture_{architecture}-seed_{seed}"
+    if (folder / "system.json").is_file():
+        return folder
+    there = sorted(f"{f.parts[-3]} {f.parts[-2]}" for f in models.glob("*/*/system.json"))
+    if not there:
+        raise SystemFolderError(f"{models} has no trained system: run notebook 03 first")
+    asked = f"{slug(encoder)} architecture_{architecture}-seed_{seed}"
+    raise SystemFolderError(f"{models} has no finished system {asked!r}: {nearest(asked, there)}")
+
+
+def export_folder(
+    corpus: Corpus, folder: Path, features: Path, to: Path, about: About
+) -> TrainedSystem:
+    """Write the system in `folder`, of `corpus` and a store in `features`; as `export`."""
+    trained = read_json(folder / "system.json")
+    if not (folder / f"{slug(corpus.emotions[0])}.safetensors").is_file():
+        raise SystemFolderError(f"{folder} holds no networks: an SVR cannot be exported")
+    store = FeatureStore(resolve_inside(features, trained["store"]))
+    networks = {
+        emotion: load_network(folder, emotion, store.width) for emotion in trained["emotions"]
+    }
+    predictions = read_system(folder).predictions
+    judged = predictions[predictions["split"] == about.split]
+    interval = calibrate(judged, corpus.clips.set_index("clip_id")["speaker"])
+    longest = round(corpus.split("train")["duration_s"].max() * SAMPLE_RATE)
+    training = Training(**{k: v for k, v in trained["training"].items() if k not in LATER})
+    rho = {
+        emotion: spearman(rows["share"].to_numpy(), rows["prediction"].to_numpy())
+        for emotion, rows in judged.groupby("emotion", sort=False)
+    }
+    what = {"corpus": corpus.name, "listeners": corpus.listeners, "seed": trained["seed"]}
+    facts = what | {"licence": about.licence, "rho": rho}
+    card = _card(corpus, store.settings, trained, interval, rho, longest, about)
+    write_system(
+        to,
+        networks,
+        store.settings,
+        trained["architecture"],
+        read_sizes(trained["sizes"]),
+        training,
+        longest,
+        interval,
+        card,
+        **facts,
+    )
+    return load_system(to)
+
+
+def _card(
+    corpus: Corpus,
+    encoder: Mapping[str, Any],
+    trained: Mapping[str, Any],
+    interval: Intervals,
+    rho: Mapping[str, float],
+    longest: int,
+    about: About,
+) -> str:
+    splits = corpus.clips.groupby("split")["speaker"].agg(["size", "nunique"])
+    template = files("emoshare_utils.predicting").joinpath("card.md").read_text("utf-8")
+    return template.format(
+        name=f"{system_name(encoder['encoder'], trained['architecture'])}, {corpus.name}",
+        encoder=encoder["encoder"],
+        revision=encoder.get("revision", "computed by this package"),
+        architecture=trained["architecture"],
+        emotions=", ".join(trained["emotions"]),
+        corpus=corpus,
+        clips=splits["size"],
+        speakers=splits["nunique"],
+        raters=_raters(corpus),
+        table=_table(interval, rho),
+        interval=interval,
+        percent=f"{interval.level:.0%}",
+        calibration=_calibration(interval, about),
+        seconds=longest / SAMPLE_RATE,
+        about=about,
+    )
+
+
+def _raters(corpus: Corpus) -> str:
+    raters = corpus.clips.get("n_raters", pd.Series(dtype="Int64")).dropna()
+    return f"{raters.mean():.1f} per clip" if len(raters) else "their number is not known"
+
+
+def _calibration(interval: Intervals, about: About) -> str:
+    about_split = (
+        f"{interval.clips:,} clips of {interval.speakers} speakers of the {about.split} split"
+    )
+    if not interval.quantiles:
+        return f"There is none: {about_split} are too few to calibrate it."
+    return f"Calibrated on {about_split}. {about.seen}"
+
+
+def _table(interval: Intervals, rho: Mapping[str, float]) -> str:
+    rows = ["| emotion | rho | inside | single speakers |", "|---|---:|---:|---:|"]
+    for emotion, value in rho.items():
+        found = interval.coverage.get(emotion)
+        inside = "–", "–"
+        if found:
+            inside = f"{found['mean']:.1%}", f"{found['lowest']:.0%}–{found['highest']:.0%}"
+        rows.append(f"| {emotion} | {value:.3f} | {inside[0]} | {inside[1]} |")
+    return "\n".join(rows)
