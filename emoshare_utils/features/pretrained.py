@@ -1,5 +1,7 @@
 """Encoders of wav2vec2, HuBERT and their kind, loaded from Hugging Face or a folder.
 
+Whisper and w2v-BERT, which read log-mels: see `log_mel_encoder` for their frames.
+
 Unless another layer or precision is asked for, frames are the `last_hidden_state`, in float32. An
 n-sample clip has floor((n - 400) / 320) + 1 of them, the paper's 398 for its longest one (section
 2.1); the two numbers follow from the convolutions in the model's configuration. A model made for
@@ -34,6 +36,13 @@ from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.device import choose_precision, one_thread
 from emoshare_utils.features.encoder import CPU, Encoder, EncoderError, brief
+from emoshare_utils.features.log_mel_encoder import (
+    READ_LOG_MELS,
+    LogMelEncoder,
+    geometry,
+    load_whisper_encoder,
+    require_extractor,
+)
 from emoshare_utils.features.small_network import HOP, MiniConfig, start_as_filters
 from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
 from emoshare_utils.features.speech_layers import receptive_field
@@ -70,16 +79,20 @@ MINI = Path(__file__).parents[1] / "pretraining" / "encoders"  # one folder each
 
 
 class Loaded(NamedTuple):
-    """A model, what tells its weights from others, and what it is fed: samples at `rate` Hz."""
+    """A model, what tells its weights from others, and what it is fed: samples at `rate` Hz.
+
+    `extractor` makes log-mels of these, where the model reads such.
+    """
 
     model: nn.Module
     revision: str
     normalise: bool
     rate: int = SAMPLE_RATE
+    extractor: Any = None
 
 
 class HuggingFaceEncoder(Encoder):
-    """A Hugging Face model that reads samples; arguments as `load_encoder`.
+    """A Hugging Face model that reads samples or log-mels; arguments as `load_encoder`.
 
     Raises:
         EncoderError: the model cannot be loaded, is another kind, or says no rate to resample to;
@@ -97,7 +110,7 @@ class HuggingFaceEncoder(Encoder):
         super().__init__(name, device)
         model_name, _ = split_layer(name)
         dtype = choose_precision(precision, device)
-        model, revision, normalise, self.rate = self._load(model_name, normalise)
+        model, revision, normalise, self.rate, self.extractor = self._load(model_name, normalise)
         self.config, self.n_layers = model.config, model.config.num_hidden_layers
         self.settings |= {
             "revision": revision,
@@ -110,12 +123,17 @@ class HuggingFaceEncoder(Encoder):
         # absent where they are the paper's encoders', so that their stores keep their names
         if self.rate != SAMPLE_RATE:
             self.settings["rate"] = self.rate
+        if self.extractor:
+            self.settings["extractor"] = checksum(_without_names(self.extractor.to_dict()))
         self._choose_layer(name)
         self.resample = Resample(SAMPLE_RATE, self.rate)
         model = model.to(device).eval().requires_grad_(False)
         with one_thread():  # as the workers that use it: a CPU lays out weights for its threads
-            network = SpeechEncoder if supports(model) else ClipByClip
-            self.network = network(model, normalise, dtype)
+            if self.extractor:
+                self.network = LogMelEncoder(model, self.extractor, normalise, dtype)
+            else:
+                network = SpeechEncoder if supports(model) else ClipByClip
+                self.network = network(model, normalise, dtype)
 
     @property
     def one_pass(self) -> bool:
@@ -143,6 +161,10 @@ class HuggingFaceEncoder(Encoder):
         An adapter follows the last layer and pads each of its convolutions by one frame on either
         side. SEW's layers run on the mean of a few frames each; its last one is spread out again.
         """
+        if self.extractor:
+            self.width, (self.field, self.hop) = config.hidden_size, geometry(self.extractor)
+            self.least = self.field
+            return
         front = [*zip(config.conv_kernel, config.conv_stride)]
         squeezed = [(getattr(config, "squeeze_factor", 1),) * 2]
         adapter, self.width = [], config.hidden_size
@@ -227,7 +249,9 @@ class HuggingFaceEncoder(Encoder):
         try:
             with _no_bar() if folder.is_dir() else nullcontext():
                 model, commit = _read(source)
-            normalise, rate = _fed(source, normalise, known is not None)
+            normalise, rate, extractor = _fed(source, normalise, known is not None)
+            if reads_log_mels := model.config.model_type in READ_LOG_MELS:
+                require_extractor(extractor)
         except EncoderError as error:
             raise EncoderError(f"encoder {model_name!r} ({source}): {error}") from error
         except Exception as error:  # of the network, the files, or what is in them
@@ -236,7 +260,8 @@ class HuggingFaceEncoder(Encoder):
                 "network, name a local folder that holds config.json, preprocessor_config.json "
                 "and model.safetensors, as in encoder = '/models/hubert-large-ll60k'"
             ) from error
-        return Loaded(model, commit or _revision(model), normalise, rate)
+        extractor = extractor if reads_log_mels else None
+        return Loaded(model, commit or _revision(model), normalise, rate, extractor)
 
 
 class UntrainedEncoder(HuggingFaceEncoder):
@@ -281,22 +306,28 @@ def _read(source: str) -> tuple[nn.Module, str | None]:
         ValueError: it lacks weights.
     """
     config = AutoConfig.from_pretrained(source)
-    if config.model_type not in READ_SAMPLES:
+    if config.model_type not in READ_SAMPLES + READ_LOG_MELS:
         raise EncoderError(
             f"it is a {config.model_type} model, not an encoder that reads samples: expected one "
-            f"of {', '.join(READ_SAMPLES)}"
+            f"of {', '.join(READ_SAMPLES + READ_LOG_MELS)}"
         )
+    if config.model_type in READ_LOG_MELS and getattr(config, "add_adapter", False):
+        raise EncoderError("its adapter is not supported here: take a model without (add_adapter)")
     if not getattr(config, "num_hidden_layers", 0):
         raise EncoderError("it has no layers: num_hidden_layers is 0")
-    model, loaded = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    how = {"dtype": torch.float32, "output_loading_info": True}
+    if config.model_type == "whisper":
+        model, loaded = load_whisper_encoder(source, **how)
+    else:
+        model, loaded = AutoModel.from_pretrained(source, **how)
     absent = sorted(set(loaded["missing_keys"]) - TRAINING_ONLY)
     if absent:  # transformers would give them random values
         raise ValueError(f"it lacks {len(absent)} of the model's weights, as {absent[0]}")
     return model, getattr(config, "_commit_hash", None)
 
 
-def _fed(source: str, normalise: bool | None, known: bool) -> tuple[bool, int]:
-    """Whether to normalise samples, and the rate in Hz that a model was made for.
+def _fed(source: str, normalise: bool | None, known: bool) -> tuple[bool, int, Any]:
+    """Whether to normalise samples, the rate in Hz that a model was made for, and its extractor.
 
     Its feature extractor says both; a file that leaves the rate out means 16,000 Hz, which is
     transformers' default. Where a folder has no such file, a user who gives `normalise` gets
@@ -310,12 +341,12 @@ def _fed(source: str, normalise: bool | None, known: bool) -> tuple[bool, int]:
     if normalise is not None and (here or known) and not any(file.is_file() for file in files):
         if here:
             print(f"{source} has no preprocessor_config.json: taken to read 16,000 Hz", flush=True)
-        return normalise, SAMPLE_RATE
+        return normalise, SAMPLE_RATE, None
     extractor = AutoFeatureExtractor.from_pretrained(source)
     if normalise is None:
         normalise = _said(extractor, "do_normalize", (True, False, None), "true or false")
     rate = _said(extractor, "sampling_rate", RATES, "Hz, a multiple of 25 from 4,000 to 192,000")
-    return bool(normalise), int(rate)
+    return bool(normalise), int(rate), extractor
 
 
 def _said(extractor: object, key: str, known: Container, expected: str) -> Any:
@@ -341,9 +372,14 @@ def _no_bar() -> Iterator[None]:
 
 def _revision(model: nn.Module) -> str:
     """What tells a local folder from others: the checksum of its configuration and weights."""
-    config = {key: value for key, value in model.config.to_dict().items() if key not in ABOUT}
     weights = model.state_dict().items()
     return checksum(
-        json.dumps(config, sort_keys=True, default=str).encode(),
+        _without_names(model.config.to_dict()),
         *(tensor.numpy() for name, tensor in weights if name not in TRAINING_ONLY),
     )
+
+
+def _without_names(settings: dict) -> bytes:
+    """The settings of a model or extractor without those that change no number."""
+    kept = {key: value for key, value in settings.items() if key not in ABOUT}
+    return json.dumps(kept, sort_keys=True, default=str).encode()
