@@ -22,6 +22,7 @@ from emoshare_utils.paths import resolve, shown
 
 Settings = TypeVar("Settings")
 POOLED = "pooled"  # in place of a layer: the mean over time of each
+FRAMES = "frames:"  # before a folder of frames that were made elsewhere
 UNTRAINED = "untrained"  # the small encoders' network before its first update
 
 # In the order of a table's rows; encoders without a label follow the paper's four.
@@ -238,7 +239,12 @@ ARCHITECTURES = Registry(
 
 
 def split_layer(name: str) -> tuple[str, int | str | None]:
-    """ "hubert-base@6" -> ("hubert-base", 6); the layer is a number, "pooled" or None."""
+    """ "hubert-base@6" -> ("hubert-base", 6); the layer is a number, "pooled" or None.
+
+    Frames made elsewhere have no layers: an "@" belongs to the folder's name.
+    """
+    if name.startswith(FRAMES):
+        return name, None
     asked = re.fullmatch(rf"(.+)@(\d+|{POOLED})", name)
     if not asked:
         return name, None

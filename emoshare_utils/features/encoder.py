@@ -28,7 +28,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
+
+from emoshare_utils.corpora.audio import SAMPLE_RATE
 
 CPU = torch.device("cpu")
 THREE_S = 48_000  # samples
@@ -49,6 +52,7 @@ class Encoder(ABC):
         device: where it computes.
         request: the arguments of `load_encoder` that make the same encoder in another process.
         n_layers: the last layer that "@" may ask for; None: it has no layers.
+        reads_samples: False where `encode` takes clip_ids instead, as that of `OwnFrames`.
         one_pass: whether several of its layers can be had from one pass. It then has `at(name)`,
             the encoder of another layer with the same weights, and `encode_layers(layers, clips)`,
             the frames of every clip for each of such encoders.
@@ -58,6 +62,7 @@ class Encoder(ABC):
     settings: dict = {}
     request: dict
     n_layers: int | None = None
+    reads_samples: bool = True
     one_pass: bool = False
 
     def __init__(
@@ -81,6 +86,11 @@ class Encoder(ABC):
 
         A clip's frames do not depend on the other clips. Several threads may call this at once.
         """
+
+    def lengths(self, clips: pd.DataFrame) -> np.ndarray:
+        """L of each row of a checked clip table, (N,) int64; 0 where it is too short."""
+        n_samples = (clips["duration_s"] * SAMPLE_RATE).round().astype(int)
+        return n_samples.map(self.n_frames).to_numpy(np.int64)
 
     def frames(self, samples: np.ndarray) -> np.ndarray:
         """The frames (L, W) of one clip, samples (n,)."""

@@ -1,4 +1,4 @@
-"""Encoders by name: the paper's four, any other from Hugging Face, or acoustic features."""
+"""Encoders by name: the paper's four, any other from Hugging Face, acoustic, or made elsewhere."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,13 +13,14 @@ from emoshare_utils.features.encoder import (
     encode_together,
     relative_error,
 )
+from emoshare_utils.features.own_frames import OwnFrames
 from emoshare_utils.features.pretrained import (
     MINIS,
     PAPER_ENCODERS,
     HuggingFaceEncoder,
     UntrainedEncoder,
 )
-from emoshare_utils.names import POOLED, UNTRAINED, Registry, nearest, split_layer
+from emoshare_utils.names import FRAMES, POOLED, UNTRAINED, Registry, nearest, split_layer
 
 # name -> class, or any function, called with (name, device, normalise, precision). Every other
 # name is a Hugging Face id or a local folder.
@@ -42,10 +43,11 @@ def load_encoder(
         name: fbank, mfcc, spectrogram; egemaps, one frame per clip; wav2vec2-base,
             wav2vec2-large, hubert-base, hubert-large; hubert-mini, wav2vec2-mini, which come with
             this package, and untrained, the same network with random weights; any other in
-            `ENCODERS`; or a Hugging Face id of, or local folder with, an encoder that reads
-            samples. Its frames are the `last_hidden_state`. "@6" after the name asks for layer 6
-            (0 is what enters the transformer, the last one is the `last_hidden_state`); "@pooled"
-            for the mean over time of every layer, (layers + 1, W) for each clip.
+            `ENCODERS`; "frames:FOLDER", made elsewhere (`OwnFrames`); or a Hugging Face id of, or
+            local folder with, an encoder that reads samples, or log-mels as Whisper and w2v-BERT
+            do. Its frames are the `last_hidden_state`. "@6" after the name asks for layer 6 (0 is
+            what enters the transformer, the last one is the `last_hidden_state`); "@pooled" for
+            the mean over time of every layer, (layers + 1, W) for each clip.
         device: "auto", "cpu", "cuda", "cuda:N".
         normalise: zero mean and unit variance for each clip; None: as the paper's authors fed
             that encoder, or as its feature extractor says.
@@ -88,7 +90,10 @@ def load_encoders(
 
 def _made(name: str, device: str, normalise: bool | None, precision: str) -> Encoder:
     model_name, _ = split_layer(name)
-    chosen, known = choose_device(device), model_name in ENCODERS
+    chosen = choose_device(device)
+    if model_name.startswith(FRAMES):
+        return OwnFrames(name)
+    known = model_name in ENCODERS
     factory = ENCODERS[model_name] if known else HuggingFaceEncoder
     try:
         return factory(name, chosen, normalise, precision)
@@ -110,7 +115,8 @@ def _ready(encoder: Encoder, request: dict) -> Encoder:
         raise EncoderError(f"encoder {name!r}: {model_name} has no layers, so leave '@' out")
     if layer not in (None, POOLED) and layer > encoder.n_layers:
         raise EncoderError(f"encoder {name!r}: {model_name} has the layers 0 to {encoder.n_layers}")
-    _try(encoder)
+    if encoder.reads_samples:
+        _try(encoder)
     precision = encoder.settings.get("precision", request["precision"])  # not "auto"
     encoder.request = request | {"precision": precision}
     return encoder
@@ -150,8 +156,10 @@ def _try(encoder: Encoder) -> None:
 def batch_errors(layers: Sequence[Encoder], clips: Sequence[np.ndarray]) -> list[float]:
     """For each of `layers`, of one model: the relative error of frames from a batch of `clips`.
 
-    It is that against each clip encoded alone.
+    It is that against each clip encoded alone; 0 for frames made elsewhere, which are copied.
     """
+    if not layers[0].reads_samples:
+        return [0.0] * len(layers)
     alone = zip(*(encode_together(layers, [samples]) for samples in clips))
     exact = [[frames for (frames,) in layer] for layer in alone]
     return [*map(relative_error, encode_together(layers, clips), exact)]

@@ -115,11 +115,10 @@ def expected_frames(clips: pd.DataFrame, encoder: Encoder) -> np.ndarray:
     Raises:
         EncoderError: the encoder makes no frame of some of them.
     """
-    n_samples = (clips["duration_s"] * SAMPLE_RATE).round().astype(int)
-    frames = n_samples.map(encoder.n_frames).to_numpy(np.int64)
+    frames = encoder.lengths(clips)
     if (frames < 1).any():
         least = encoder.shortest() / SAMPLE_RATE
-        shortest = clips.loc[n_samples.idxmin()]
+        shortest = clips.loc[clips["duration_s"].idxmin()]
         raise EncoderError(
             f"{(frames < 1).sum()} of {len(clips)} clips are too short for {encoder.name}, which "
             f"needs {least:.4f} s: the shortest, {shortest['clip_id']}, has "

@@ -38,7 +38,8 @@ class Target(NamedTuple):
 class Batch(NamedTuple):
     """Clips that are encoded together, for all targets that hold them: rows of the clip table.
 
-    `arrays` are the samples of each clip, or, once encoded, for each target the frames of each.
+    `arrays` are what the encoder reads of each clip, samples or its clip_id; or, once encoded, for
+    each target the frames of each.
     """
 
     targets: list[Target]
@@ -66,6 +67,8 @@ def fill(
     """
 
     def read(batch: Batch) -> Batch:
+        if not batch.targets[0].encoder.reads_samples:
+            return batch._replace(arrays=[*batch.rows["clip_id"]])
         pairs = zip(batch.rows["path"], batch.rows["audio_checksum"])
         return batch._replace(arrays=[_samples(corpus, path, expected) for path, expected in pairs])
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
-from emoshare_utils.names import split_layer
+from emoshare_utils.names import FRAMES, split_layer
 from emoshare_utils.paths import Run, home, resolve, shown
 
 PACKAGE = Path(__file__).parents[1]
@@ -178,10 +178,12 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def folder_digest(root: str | None) -> str | None:
     """What tells a folder's content from another's; None where there is no folder."""
-    folder = resolve(root) if root else None
+    folder = resolve(root.removeprefix(FRAMES)) if root else None
     if folder is None or not folder.is_dir():
         return None
-    return _digest((str(path.relative_to(folder)), _checksum(path)) for path in files_below(folder))
+    dated = root.startswith(FRAMES)  # they carry no checksums of ours
+    files = files_below(folder)
+    return _digest((str(path.relative_to(folder)), _checksum(path, dated)) for path in files)
 
 
 def _package() -> Iterator[tuple[str, str | None]]:
@@ -196,7 +198,7 @@ def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
     encoders = parameters.get("encoder") or []
     for name in [encoders] if isinstance(encoders, str) else encoders:
         folder, _ = split_layer(name)
-        if resolve(folder).is_dir():
+        if resolve(folder.removeprefix(FRAMES)).is_dir():
             yield folder
     for source in (parameters.get("sources") or {}).values():
         if root := source.get("root") if isinstance(source, Mapping) else source:
@@ -211,13 +213,17 @@ def _differing(now: Any, then: Any) -> str:
     return ": " + ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
-def _checksum(path: Path) -> str | None:
-    """What tells a file's content from another's; None where there is no file."""
+def _checksum(path: Path, dated: bool = False) -> str | None:
+    """What tells a file's content from another's; None where there is no file.
+
+    Args:
+        dated: count the time of a file that is compared by its size.
+    """
     if not path.is_file():
         return None
     about = path.stat()
     if path.suffix.lower() in SIZED:
-        return f"{about.st_size} bytes"
+        return f"{about.st_size} bytes" + (f", {about.st_mtime_ns}" if dated else "")
     return _sha256(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 

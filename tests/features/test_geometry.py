@@ -286,9 +286,7 @@ def test_the_papers_names_read_16_khz_unless_a_folder_says_otherwise(
 @pytest.mark.parametrize(
     "config",
     [
-        transformers.WhisperConfig(),
         transformers.SpeechT5Config(),
-        transformers.Wav2Vec2BertConfig(),
         transformers.ViTConfig(),
         transformers.EncodecConfig(),
         transformers.ClapConfig(),
