@@ -380,10 +380,9 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
         name = f"{actor}_IEO_{kind}_XX"
         write_clip(tmp_path / "AudioWAV" / f"{name}.wav", 0.5, 150 + 10 * number, number)
         votes = np.random.default_rng(number).multinomial(10, [1 / 6] * 6)
+        seen = np.random.default_rng([number, 1]).multinomial(10, [1 / 6] * 6)
         for channel in (1, 2, 3):  # voice, face, both
-            rows.append(
-                (f"{channel}{number:05d}", *(votes if channel == 1 else [10] * 6), name, 10)
-            )
+            rows.append((f"{channel}{number:05d}", *(votes if channel == 1 else seen), name, 10))
     (tmp_path / "AudioWAV" / "1012_IEO_SAD_XX.wav").write_bytes(b"")
     columns = ["", *"ADFHNS", "fileName", "numResponses"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "tabulatedVotes.csv", index=False)

@@ -9,6 +9,8 @@ To add a corpus, register a module or any other object that has
   for label files and for drawing splits.
 - `LAYOUT`: what the folder must hold, in words, for messages.
 - `AUDIO`: the folder of the audio files, relative to the corpus's root; "." is all of it.
+- `panels(corpus) -> pd.DataFrame`, optional: the votes of further panels, as `panels` describes
+  them, one row per panel and clip.
 - `MAKES_ITSELF`, optional: True if `read` makes the corpus, so that `root` need not exist.
 
     from emoshare_utils.corpora import CORPORA
@@ -25,6 +27,7 @@ from emoshare_utils.corpora import compare23, crema_d, simulated, table
 from emoshare_utils.corpora.audio_files import audio_files
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError, cut
 from emoshare_utils.corpora.options import check_options
+from emoshare_utils.corpora.panels import COLUMNS, votes_behind_shares
 from emoshare_utils.corpora.validation import validate
 from emoshare_utils.names import Registry, UnknownName
 
@@ -64,3 +67,30 @@ def load(
     corpus, source = adapter.read(root, **options)
     audio = audio_files(corpus.root, adapter.AUDIO, corpus.clips.get("path", ()))
     return validate(corpus, audio, source, allow_missing)
+
+
+def panel_votes(name: str, corpus: Corpus) -> pd.DataFrame:
+    """The votes of all panels that are known for the clips of a corpus.
+
+    Args:
+        name: of the corpus's adapter.
+        corpus: as `load` or `audio.check` returned it.
+
+    Returns:
+        A table of votes (`panels`), empty where none are known.
+
+    Raises:
+        CorpusError: a panel's votes cannot be used, or are there twice for one clip.
+    """
+    tables = [votes_behind_shares(corpus)]
+    if others := getattr(CORPORA[name], "panels", None):
+        table = others(corpus)[[*COLUMNS, *corpus.emotions]]
+        tables.append(table[table["clip_id"].isin(corpus.clips["clip_id"])])
+    known = pd.concat(tables, ignore_index=True)
+    known = known.astype(dict.fromkeys(["n_raters", *corpus.emotions], int))
+    if (twice := known.duplicated(["clip_id", "panel"])).any():
+        clip_id, panel = known.loc[twice.idxmax(), ["clip_id", "panel"]]
+        raise CorpusError(
+            f"{corpus.root}: the votes of the {panel} on {cut(clip_id)} are there twice: delete one"
+        )
+    return known

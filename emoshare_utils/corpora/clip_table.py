@@ -24,6 +24,7 @@ RESERVED = {
     *("mean_rho", "n_mean_rho", "baseline_mean_rho", "change_percent"),
     *("max_rho", "n_max_rho", "baseline_max_rho", "max_change_percent"),
     *("kind", "epoch"),  # rho of the expected share, the history of a training
+    "panel",  # of a table of votes
 }
 EXPECTED = "expected_"  # before an emotion, the column of its expected share; none is called so
 PAPER_EMOTIONS = (

@@ -24,7 +24,10 @@ LAYOUT = "AudioWAV/, processedResults/tabulatedVotes.csv and VideoDemographics.c
 AUDIO = "AudioWAV"
 EMOTIONS = dict(zip("ADFHNS", ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")))
 ACTORS, RATE = 91, 16_000  # of the release, and Hz
-VOICE_ONLY = "1"  # first digit of a row's number; 2: the face alone, 3: both
+VOTES = "processedResults/tabulatedVotes.csv"
+VOICE_ONLY = "1"  # first digit of a row's number
+OTHER_PANELS = {"face panel": "2", "audio-visual panel": "3"}
+INTENDED = "intended emotion"
 AUDIO_NAMES = {"1040_ITH_SAD_XX": "1040_ITH_SAD_X"}  # a vote's name -> its file's, as released
 
 
@@ -40,8 +43,8 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
             actor has no split.
     """
     root = root.resolve()
-    source = root / "processedResults" / "tabulatedVotes.csv"
-    votes = _votes(source)
+    source = root / VOTES
+    votes = _votes(source, VOICE_ONLY)
     files = {file.stem: file.name for file in sorted((root / AUDIO).glob("*.*"))}
     names = votes["fileName"].map(lambda name: AUDIO_NAMES.get(name, name))
     names = names.where(names.isin(files), votes["fileName"])
@@ -65,6 +68,20 @@ def read(root: Path, split_seed: int = 0) -> tuple[Corpus, Path]:
     return Corpus(NAME, root, tuple(EMOTIONS.values()), clips, listeners), source
 
 
+def panels(corpus: Corpus) -> pd.DataFrame:
+    """The votes of those who saw the face, or saw it and heard the voice; beside them the emotion
+    that the actor intended, as the one answer of a panel of one. A table of votes (`panels`)."""
+    tables = {
+        panel: _votes(corpus.root / VOTES, digit).rename(columns={"numResponses": "n_raters"})
+        for panel, digit in OTHER_PANELS.items()
+    }
+    intended = corpus.clips["intended"].str[0]  # of ANG, DIS, ...
+    answers = {letter: intended.eq(letter).astype(int) for letter in EMOTIONS}
+    actors = pd.DataFrame({"fileName": corpus.clips["clip_id"], "n_raters": 1, **answers})
+    votes = pd.concat({**tables, INTENDED: actors}, names=["panel"]).reset_index("panel")
+    return votes.rename(columns={"fileName": "clip_id", **EMOTIONS})
+
+
 def _listeners(clips: pd.DataFrame, root: Path) -> str:
     """Who rated, and of what a copy that is not the whole corpus consists: pictures say so."""
     said, actors = ["CREMA-D's listeners"], clips["speaker"].nunique()
@@ -77,8 +94,8 @@ def _listeners(clips: pd.DataFrame, root: Path) -> str:
     return ", ".join(said)
 
 
-def _votes(file: Path) -> pd.DataFrame:
-    """The rows on the voice alone: fileName, numResponses and the votes of each letter, counted."""
+def _votes(file: Path, digit: str) -> pd.DataFrame:
+    """The rows of one panel: fileName, numResponses and the votes of each letter, counted."""
     table = read_table(file, ["fileName", "numResponses", *EMOTIONS], LAYOUT)
     row_number = table.iloc[:, 0]
     strange = row_number.index[~row_number.str.fullmatch(r"[123]\d+")]
@@ -87,7 +104,7 @@ def _votes(file: Path) -> pd.DataFrame:
             f"{file}: {listed(row_number[strange])} in the first column, line {strange[0]}, is no "
             "row's number, whose first digit is 1 (voice), 2 (face) or 3 (both)"
         )
-    votes = table[row_number.str.startswith(VOICE_ONLY)]
+    votes = table[row_number.str.startswith(digit)]
     counts = {letter: whole_numbers(votes[letter], file, least=0) for letter in EMOTIONS}
     counts["numResponses"] = whole_numbers(votes["numResponses"], file, least=1)
     counts = pd.DataFrame(counts).fillna(0)

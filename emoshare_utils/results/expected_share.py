@@ -17,13 +17,13 @@ import pandas as pd
 from scipy import stats
 
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus
+from emoshare_utils.corpora.panels import are_votes
 from emoshare_utils.results.metrics import mean_over_emotions, spearman
 
 EXACT, ESTIMATED = "exact", "estimated"
 _GRID = (np.arange(200) + 0.5) / 200  # the values that an expected share can take
 _EM_STEPS = 100  # many more would gather the expected shares in a few narrow peaks
 _DRAWS = 20  # of every clip's expected share
-_ROUNDING = 0.006  # shares with two decimals are still votes
 
 
 def expected_rhos(corpus: Corpus) -> pd.DataFrame:
@@ -76,12 +76,6 @@ def known_mean(
     rhos, kind = known(table, split)
     mean = float(mean_over_emotions(rhos.reindex(list(emotions))))
     return mean, kind if np.isfinite(mean) else ""
-
-
-def are_votes(shares: np.ndarray, n_raters: np.ndarray) -> bool:
-    """Whether every share is a number of votes out of n_raters, up to rounding; both (n,)."""
-    votes = np.round(shares * n_raters)
-    return bool((n_raters > 0).all() and (np.abs(votes / n_raters - shares) < _ROUNDING).all())
 
 
 def draw_expected(shares: np.ndarray, n_raters: np.ndarray, seed: int = 0) -> np.ndarray:

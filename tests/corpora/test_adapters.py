@@ -343,6 +343,38 @@ def test_crema_d_takes_the_voice_only_votes(crema):
     assert (corpus.clips["language"] == "en").all()
 
 
+def test_crema_d_has_votes_of_three_panels_and_what_was_intended(crema):
+    corpus, _ = corpora.load("crema_d", crema)
+    corpus = corpus.with_clips(corpus.clips.iloc[1:])  # the others have no clip any more
+    table = corpora.panel_votes("crema_d", corpus)
+    assert list(table.columns) == ["clip_id", "panel", "n_raters", *corpus.emotions]
+    answers = table.set_index("panel").drop(columns="clip_id")
+    for panel, expected in {
+        "voice": [8, 5, 0, 1, 0, 2, 0],
+        "face panel": [9, 0, 9, 0, 0, 0, 0],
+        "audio-visual panel": [54, 9, 9, 9, 9, 9, 9],
+    }.items():
+        assert answers.loc[panel].to_numpy().tolist() == [expected] * 17
+    assert set(table.groupby("panel")["clip_id"].agg(set).map(frozenset)) == {
+        frozenset(corpus.clips["clip_id"])
+    }
+    meant = table[table["panel"] == "intended emotion"].set_index("clip_id")
+    assert meant.loc["1040_ITH_SAD_XX"].tolist() == ["intended emotion", 1, 0, 0, 0, 0, 0, 1]
+    assert meant.loc["1040_DFA_NEU_XX"].tolist() == ["intended emotion", 1, 0, 0, 0, 0, 1, 0]
+
+
+def test_votes_of_a_panel_that_are_wrong_or_there_twice_are_refused(crema):
+    corpus, _ = corpora.load("crema_d", crema)
+    file = crema / "processedResults" / "tabulatedVotes.csv"
+    rows = file.read_text().splitlines()
+    file.write_text("\n".join([*rows, rows[2]]))
+    with pytest.raises(CorpusError, match="face panel on '1038_IEO_ANG_HI' are there twice"):
+        corpora.panel_votes("crema_d", corpus)
+    file.write_text("\n".join([*rows[:2], rows[2].replace("9", "8", 1), *rows[3:]]))
+    with pytest.raises(CorpusError, match="add up to numResponses in 1 rows, first in line 3"):
+        corpora.panel_votes("crema_d", corpus)
+
+
 def test_crema_d_finds_every_file_the_misnamed_one_too(crema):
     corpus, _ = corpora.load("crema_d", crema)
     assert all(corpus.path(path).is_file() for path in corpus.clips["path"])

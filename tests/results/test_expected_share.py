@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.corpora.panels import are_votes
 from emoshare_utils.corpora.simulation.listeners import rate
 from emoshare_utils.corpora.simulation.model import Model
 from emoshare_utils.corpora.simulation.voices import plan
@@ -83,11 +84,9 @@ def test_people_have_estimates_only_and_only_where_their_number_is_known(rated):
 
 def test_shares_that_are_not_votes_have_no_estimate(rated):
     n = np.array([10, 12, 18])
-    assert expected_share.are_votes(
-        np.array([0.3, 0.33, 0.28]), n
-    )  # two decimals of 3, 4 and 5 votes
-    assert not expected_share.are_votes(np.array([0.34, 0.33, 0.28]), n)
-    assert not expected_share.are_votes(np.array([0.0]), np.array([0]))
+    assert are_votes(np.array([0.3, 0.33, 0.28]), n)  # two decimals of 3, 4 and 5 votes
+    assert not are_votes(np.array([0.34, 0.33, 0.28]), n)
+    assert not are_votes(np.array([0.0]), np.array([0]))
     scaled = rated.clips.assign(Anger=rated.clips["Anger"] * 0.9)
     found = expected_rhos(Corpus("table", Path(), rated.emotions, scaled))
     assert set(found["emotion"]) == set(rated.emotions) - {"Anger"}
