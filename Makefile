@@ -10,7 +10,7 @@ READY   := $(VENV)/.ready
 GPU_ONLY := triton|cuda-bindings|cuda-pathfinder|cuda-toolkit|nvidia-cuda-nvrtc|nvidia-cusolver|nvidia-nvtx
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures studies publish test bench lab lint format lock clean
+.PHONY: help env figures studies report publish test bench lab lint format lock clean
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,10 @@ figures: $(READY) ## Run notebooks 01-05, or those that PROFILE names (demo, cre
 studies: $(READY) ## Run the studies too, 06 and later, for what the paper leaves open
 	$(BIN)/python -m emoshare_utils run $(PROFILE) --studies $(ARGS)
 
-publish: $(READY) ## Renew figures/published/ by the figures of PROFILE, which is up to date
+report: $(READY) ## Write the finished run of PROFILE as one HTML file, report/<run>.html
+	$(BIN)/python -m emoshare_utils report $(PROFILE) $(ARGS)
+
+publish: $(READY) ## Renew figures/published/ and docs/notebooks/ by the finished run of PROFILE
 	$(BIN)/python -m emoshare_utils publish $(PROFILE) $(ARGS)
 
 test: $(READY) ## Run all tests, the files side by side on all cores
@@ -61,7 +64,7 @@ lock: ## Resolve requirements.lock again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 
-clean: ## Remove what runs made (runs/, figures/ and caches); published figures and .venv stay
-	rm -rf runs build .pytest_cache .ruff_cache *.egg-info
+clean: ## Remove what runs made (runs/, figures/, report/ and caches); published figures and .venv stay
+	rm -rf runs report build .pytest_cache .ruff_cache *.egg-info
 	find figures -mindepth 1 -maxdepth 1 -not -name published -exec rm -rf {} +
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run` and `publish` take a profile,
+"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run`, `report` and `publish` take a profile,
 `predict` recordings, and `export` a run."""
 
 import argparse
@@ -72,9 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     about = "leave out the notebooks before this one"
     some.add_argument("--from", dest="start", metavar="03", help=about)
     run.add_argument("--force", action="store_true", help="run what is up to date, too")
-    about = "copy what an up-to-date run has drawn to figures/published/"
+    about = "write a finished run as one HTML file, report/<run>.html"
+    report = commands.add_parser("report", parents=[common], help=about, description=about)
+    report.set_defaults(module="runner.report")
+    about = "renew figures/published/ and docs/notebooks/ by a finished run"
     publish = commands.add_parser("publish", parents=[common], help=about, description=about)
-    publish.set_defaults(module="runner.workbook")
+    publish.set_defaults(module="runner.publishing")
     _add_predicting(commands)
     return parser
 

@@ -91,3 +91,13 @@ class Run:
     def published(self) -> Path:
         """The tables and figures under version control, which `make publish` renews."""
         return home() / "figures" / "published" / self.name
+
+    @property
+    def pages(self) -> Path:
+        """The executed notebooks under version control, as Markdown, made by `make publish`."""
+        return home() / "docs" / "notebooks" / self.name
+
+    @property
+    def report(self) -> Path:
+        """The executed notebooks as one HTML file."""
+        return home() / "report" / f"{self.name}.html"

@@ -113,7 +113,7 @@ def test_one_command_tests_everything():
     assert re.search(r"^make test\b", (PROJECT / "README.md").read_text(), re.M)
 
 
-TARGETS = "env figures studies publish test bench lab lint format lock clean help"
+TARGETS = "env figures studies report publish test bench lab lint format lock clean help"
 
 
 @pytest.mark.parametrize("name", TARGETS.split())
@@ -125,6 +125,7 @@ def test_figures_and_studies_run_the_same_profile():
     run = "\t$(BIN)/python -m emoshare_utils"
     assert target("figures") == f"{run} run $(PROFILE) $(ARGS)\n"
     assert target("studies") == f"{run} run $(PROFILE) --studies $(ARGS)\n"
+    assert target("report") == f"{run} report $(PROFILE) $(ARGS)\n"
     assert target("publish") == f"{run} publish $(PROFILE) $(ARGS)\n"
 
 

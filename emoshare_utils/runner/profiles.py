@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from emoshare_utils.names import nearest
-from emoshare_utils.paths import home, resolve, shown
+from emoshare_utils.paths import Run, home, resolve, shown
 from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find
 
 NO_PARAMETERS = ("base", "extensions", "notebooks")
+LAST_OF_PAPER = "05"  # the studies follow
 OF_ONE_CORPUS = ("options", "sources")  # mappings whose entries mean nothing to another corpus
 
 
@@ -30,6 +31,22 @@ class Profile:
     parameters: dict[str, Any]
     notebooks: list[Notebook]
     extensions: list[Path]
+
+    @property
+    def run(self) -> Run:
+        """Where its files lie; WorkbookError where its `run` can name no folder."""
+        try:
+            return Run(self.parameters["run"])
+        except ValueError as error:
+            raise WorkbookError(str(error)) from None
+
+    def chosen(self, notebooks: list[Notebook], studies: bool = False) -> list[Notebook]:
+        """Its notebooks; if it names none, the paper's and, if asked for, the studies."""
+        return self.notebooks or [n for n in notebooks if studies or n.name[:2] <= LAST_OF_PAPER]
+
+    def given(self, notebook: Notebook) -> dict[str, Any]:
+        """The values it gives to a notebook."""
+        return {n: self.parameters[n] for n in notebook.parameters if n in self.parameters}
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

@@ -1,18 +1,15 @@
-"""Runs the numbered notebooks that are out of date, each with its parameters, and publishes."""
+"""Runs the numbered notebooks that are out of date, each with its parameters."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emoshare_utils.files import atomic, locked, writing
-from emoshare_utils.paths import Run, shown
+from emoshare_utils.files import locked, writing
 from emoshare_utils.runner.execute import NotebookFailed, execute
 from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find, read_notebooks
-from emoshare_utils.runner.profiles import Profile, read_profile
+from emoshare_utils.runner.profiles import read_profile
 from emoshare_utils.runner.screen import Step, say, summarise
-from emoshare_utils.runner.stamps import Stamps, files_below
-
-LAST_OF_PAPER = "05"  # the studies follow
+from emoshare_utils.runner.stamps import Stamps
 
 
 def run(
@@ -41,12 +38,12 @@ def run(
     """
     notebooks = read_notebooks()
     read = read_profile(profile, overrides or {}, notebooks)
-    chosen = _chosen(read, notebooks, studies)
+    chosen = read.chosen(notebooks, studies)
     if only:
         chosen = find(only, notebooks, "--only")
     elif start is not None:
         chosen = _from(start, chosen, notebooks, named=bool(read.notebooks))
-    this = _run_of(read)
+    this = read.run
     this.notebooks.mkdir(parents=True, exist_ok=True)
     steps, pending, makers = [], list(chosen), set()
     with locked(this.folder, advice=", or give this one another name with --set run=…"):
@@ -54,7 +51,7 @@ def run(
         while pending:
             notebook, *pending = pending
             begun = time.monotonic()
-            given = _given(read, notebook)
+            given = read.given(notebook)
             inputs = stamps.inputs(notebook.name, notebook.cells, given)
             reason = "forced" if force else stamps.outdated(notebook.name, inputs)
             say(f"{notebook.name}  {reason or 'up to date'}")
@@ -86,46 +83,6 @@ def _maker(
     return named[0] if named else None
 
 
-def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
-    """Make `figures/published/<run>/` what the run has drawn, and write nothing else.
-
-    Raises WorkbookError where the run has drawn nothing, or one of its notebooks (those that
-    `run` takes, and any study that has run) is not up to date.
-    """
-    notebooks = read_notebooks()
-    read = read_profile(profile, overrides or {}, notebooks)
-    this = _run_of(read)
-    nothing = WorkbookError(f"run {this.name!r} has drawn nothing: run the profile {profile} first")
-    if not this.folder.is_dir():
-        raise nothing
-    with locked(this.folder):
-        drawn = {path.relative_to(this.figures): path for path in files_below(this.figures)}
-        if not drawn:
-            raise nothing
-        stamps = Stamps(this, read.extensions)
-        chosen = _chosen(read, notebooks, studies=False)
-        for notebook in notebooks:
-            inputs = stamps.inputs(notebook.name, notebook.cells, _given(read, notebook))
-            has_run = (this.notebooks / f"{notebook.name}.ipynb").is_file()
-            reason = stamps.outdated(notebook.name, inputs)
-            if reason and (has_run or notebook in chosen):
-                raise WorkbookError(f"{notebook.name} is not up to date, run it first: {reason}")
-        for path in files_below(this.published):
-            if path.relative_to(this.published) not in drawn:
-                path.unlink()
-                say(f"removed {shown(path)}")
-        for name, path in drawn.items():
-            (this.published / name).parent.mkdir(parents=True, exist_ok=True)
-            with atomic(this.published / name) as file:
-                file.write(path.read_bytes())
-    say(f"{len(drawn)} files in {shown(this.published)}/")
-
-
-def _chosen(read: Profile, notebooks: list[Notebook], studies: bool) -> list[Notebook]:
-    """The profile's notebooks; if it names none, the paper's and, if asked for, the studies."""
-    return read.notebooks or [n for n in notebooks if studies or n.name[:2] <= LAST_OF_PAPER]
-
-
 def _from(
     start: str, chosen: list[Notebook], notebooks: list[Notebook], named: bool
 ) -> list[Notebook]:
@@ -137,14 +94,3 @@ def _from(
         names = ", ".join(notebook.name for notebook in chosen)
         raise WorkbookError(f"--from {start} leaves none of {names}: {advice}")
     return later
-
-
-def _given(read: Profile, notebook: Notebook) -> dict[str, Any]:
-    return {n: read.parameters[n] for n in notebook.parameters if n in read.parameters}
-
-
-def _run_of(read: Profile) -> Run:
-    try:
-        return Run(read.parameters["run"])
-    except ValueError as error:
-        raise WorkbookError(str(error)) from None

@@ -9,12 +9,13 @@ from emoshare_utils import __main__
 from emoshare_utils.files import locked
 from emoshare_utils.paths import Run
 from emoshare_utils.runner.notebooks import WorkbookError
-from emoshare_utils.runner.workbook import publish, run
+from emoshare_utils.runner.publishing import publish
+from emoshare_utils.runner.workbook import run
 
 
 def test_publish_makes_the_record_what_the_run_has_drawn(three, capsys):
     this = Run("demo")
-    with pytest.raises(WorkbookError, match="run 'demo' has drawn nothing"):
+    with pytest.raises(WorkbookError, match=r"'demo' has drawn nothing yet: .* run demo`"):
         publish("demo")
     assert not (three / "runs").exists()
     write("06_study", FOLDERS + "(this.figures / 'study.csv').write_text('s')")
@@ -28,7 +29,9 @@ def test_publish_makes_the_record_what_the_run_has_drawn(three, capsys):
         return {path.name: path.read_text() for path in this.published.iterdir()}
 
     before = {path: path.read_bytes() for path in three.rglob("*") if path.is_file()}
-    with pytest.raises(WorkbookError, match="02_training is not up to date.*parameters changed"):
+    with pytest.raises(
+        WorkbookError, match="02_training .*parameters changed.* run demo --set rate=3`"
+    ):
         publish("demo", {"rate": 3})
     assert before == {path: path.read_bytes() for path in three.rglob("*") if path.is_file()}
 
@@ -37,8 +40,10 @@ def test_publish_makes_the_record_what_the_run_has_drawn(three, capsys):
     assert "removed figures/published/demo/old.csv\n1 files in figures/published/demo/" in said
     assert published() == {"table1.csv": "1"}
     changed = {path for path in before if not path.exists() or path.read_bytes() != before[path]}
-    lock = this.folder / ".lock"
-    assert changed - {lock} == {this.published / "old.csv", this.published / "table1.csv"}
+    assert changed - {this.folder / ".lock"} == {
+        this.published / "old.csv",
+        this.published / "table1.csv",
+    }
 
     # A study need not run; once it has, it has to be up to date as well.
     run("demo", studies=True)
@@ -46,7 +51,9 @@ def test_publish_makes_the_record_what_the_run_has_drawn(three, capsys):
     assert published() == {"table1.csv": "1", "study.csv": "s"}
     edit("06_study", "'s'", "'t'")
     assert __main__.main(["publish", "demo"]) == 2
-    assert "06_study is not up to date, run it first: code changed" in capsys.readouterr().err
+    said = "06_study is not up to date (code changed). Finish it with `"
+    said += "python -m emoshare_utils run demo --only 06`"
+    assert said in capsys.readouterr().err
     assert published() == {"table1.csv": "1", "study.csv": "s"}
     run("demo", studies=True)
     publish("demo")
@@ -63,6 +70,6 @@ def test_publish_lists_what_is_drawn_once_no_run_draws(three, monkeypatch):
             (this.figures / "late.csv").write_text("late")
             yield
 
-    monkeypatch.setattr("emoshare_utils.runner.workbook.locked", just_drawn)
+    monkeypatch.setattr("emoshare_utils.runner.finished.locked", just_drawn)
     publish("demo")
     assert {path.name for path in this.published.iterdir()} == {"late.csv", "table1.csv"}

@@ -18,7 +18,8 @@ from emoshare_utils.files import FolderError, locked
 from emoshare_utils.paths import Run, resolve
 from emoshare_utils.runner.execute import NotebookFailed
 from emoshare_utils.runner.notebooks import WorkbookError
-from emoshare_utils.runner.workbook import publish, run
+from emoshare_utils.runner.publishing import publish
+from emoshare_utils.runner.workbook import run
 
 # `run`, in a process of its own
 COMMAND = """
@@ -134,10 +135,10 @@ def test_which_notebooks_run(five, capsys):
 
 def test_the_command_line_says_the_same(five, monkeypatch, capsys):
     asked = {}
-    monkeypatch.setattr("emoshare_utils.runner.workbook.run", lambda *a, **b: asked.update(b, a=a))
+    monkeypatch.setattr("emoshare_utils.runner.workbook.run", lambda **given: asked.update(given))
     words = ["--set", "clips=2", "rate=3", "--set", "clips=4", "--only", "01", "03"]
     assert __main__.main(["run", "demo", *words, "--studies", "--force"]) == 0
-    assert asked.pop("a") == ("demo", {"clips": 4, "rate": 3})
+    assert asked.pop("profile") == "demo" and asked.pop("overrides") == {"clips": 4, "rate": 3}
     assert asked == {"only": ["01", "03"], "start": None, "studies": True, "force": True}
     assert __main__.main(["run", "demo", "--from", "03"]) == 0
     assert asked["start"] == "03" and asked["only"] == [] and not asked["studies"]
