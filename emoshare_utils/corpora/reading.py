@@ -6,6 +6,7 @@ The index of a table that `read_table` returns says where each row stands: the l
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -61,6 +62,7 @@ def read_table(file: Path, columns: list[str], layout: str) -> pd.DataFrame:
     except (ValueError, OSError, pa.ArrowException) as error:
         cause = cut(" ".join(str(error).split()), 300, quoted=False)
         raise CorpusError(f"{file} is not readable as a table: {cause}") from error
+    _refuse_data_as_names(table, columns[0], file)
     require_columns(table, columns, file)
     refuse_blank(table[columns[0]], file)
     return table
@@ -116,7 +118,7 @@ def numeric_shares(cells: pd.DataFrame, masked: Iterable[bool], file: Path) -> p
             raise CorpusError(
                 f"{file}: shares {what} in {listed(faulty.columns[faulty.any()])}, {len(rows)} "
                 f"clips: {listed(places)}. {cut(column)} of {_place(faulty.index, first)} is "
-                f"{cut(value)}: {_remedy(value, what)}"
+                f"{cut(value)}: {_remedy(value, what, numbers[column].max())}"
             )
     return numbers
 
@@ -194,6 +196,16 @@ def speaker_splits(
     chosen.update(dict.fromkeys(order[:n_devel], "devel"))
     chosen.update(dict.fromkeys(order[n_devel : n_devel + n_test], "test"))
     return speakers.map(chosen)
+
+
+def _refuse_data_as_names(table: pd.DataFrame, first: str, file: Path) -> None:
+    """Raise CorpusError where the columns' names look like a row: the file has no header."""
+    names = [name for name in table.columns if name]
+    if first not in names and any(re.fullmatch(r"[-+]?\d*\.?\d+|.+\.\w{2,4}", n) for n in names):
+        raise CorpusError(
+            f"{file}: its first line, {listed(names)}, looks like a clip's: put a line with the "
+            f"columns' names above it, {first!r} among them"
+        )
 
 
 def _csv(content: bytes, first: str) -> pd.DataFrame:
@@ -314,12 +326,14 @@ def _place(index: pd.Index, number: int) -> str:
     return cut(f"{index.name or ''} {index[number]}".strip(), quoted=False)
 
 
-def _remedy(value: object, what: str) -> str:
+def _remedy(value: object, what: str, largest: float) -> str:
     text = pd.Series([str(value)])
     if text.str.fullmatch(PERCENT)[0]:
         remedy = "percent, divide by 100"
     elif text.str.fullmatch(DECIMAL_COMMA)[0]:
         remedy = "a decimal comma, write 0.5 for 0,5"
+    elif "outside" in what and 10 < largest <= 100:
+        remedy = f"with shares up to {largest:g} the column seems to hold percent, divide by 100"
     elif "missing" in what:
         remedy = "fill it in, or leave the clip out; only shares of test may be masked"
     else:

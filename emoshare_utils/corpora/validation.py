@@ -18,6 +18,7 @@ from emoshare_utils.corpora.clip_table import (
     CorpusError,
     cut,
 )
+from emoshare_utils.corpora.mismatch import explain
 from emoshare_utils.corpora.reading import (
     folded,
     listed,
@@ -28,6 +29,7 @@ from emoshare_utils.corpora.reading import (
 )
 
 LONGEST_NAME = 60  # characters of an emotion
+WITHOUT_AUDIO = "label without audio"
 FEWEST = 2  # clips of train and of devel: one clip has no rank
 
 
@@ -78,13 +80,19 @@ def validate(
         if len(faulty) and not allow_missing:
             raise CorpusError(
                 f"{source}: {reason}, {len(faulty)} found: {listed(faulty['clip_id'])}. "
-                "Correct the corpus, or set allow_missing to drop and record them"
+                + _remedy(reason, faulty, clips, audio)
             )
         dropped.append(faulty[["clip_id", "path"]].assign(reason=reason))
         clips = clips.drop(faulty.index, errors="ignore")
     _check_splits(clips, f"{source}, faulty clips dropped")
     dropped = pd.concat(dropped, ignore_index=True)
     return corpus.with_clips(clips.reset_index(drop=True)), dropped
+
+
+def _remedy(reason: str, faulty: pd.DataFrame, clips: pd.DataFrame, audio: set[str]) -> str:
+    if reason == WITHOUT_AUDIO and (cause := explain(faulty["path"], audio - {*clips["path"]})):
+        return f"{cause}. Correct the labels' paths"
+    return "Correct the corpus, or set allow_missing to drop and record them"
 
 
 def limit_rejected(rejected: pd.DataFrame, n_clips: int, limit: float, record: Path) -> None:
@@ -167,7 +175,7 @@ def _without_label(clips: pd.DataFrame, audio: set[str], files: pd.Series) -> pd
 
 
 _FAULTS = {  # in this order: a clip dropped for one reason is not counted for the next
-    "label without audio": _without_audio,
+    WITHOUT_AUDIO: _without_audio,
     "audio without label": _without_label,
     "duplicate clip": _duplicates,
     "speaker in two splits": _shared_speakers,

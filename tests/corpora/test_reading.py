@@ -225,8 +225,9 @@ def test_a_share_is_any_notation_of_a_number(tmp_path, value):
         (
             "34",
             "outside [0, 1]",
-            "expected the fraction of listeners, a number from 0 to 1",
+            "with shares up to 34 the column seems to hold percent, divide by 100",
         ),
+        ("1.5", "outside [0, 1]", "expected the fraction"),
         ("-0.01", "outside [0, 1]", "expected the fraction"),
         ("inf", "outside [0, 1]", "expected the fraction"),
         (
