@@ -18,7 +18,12 @@ from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.features.store import FeatureStore
 
-LONG = ("test_notebooks.py", "test_pretrain.py", "test_workbook.py")  # minutes each
+LONG = (  # minutes each
+    "test_notebooks.py",
+    "test_multilingual.py",
+    "test_pretrain.py",
+    "test_workbook.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,7 +30,7 @@ def save(folder: Path, kind: str, **change) -> str:
     if kind == "w2v-bert":
         config = transformers.Wav2Vec2BertConfig(hidden_size=16, **SIZE | change)
         transformers.Wav2Vec2BertModel(config).save_pretrained(folder)
-        transformers.SeamlessM4TFeatureExtractor().save_pretrained(folder)
+        transformers.SeamlessM4TFeatureExtractor(padding_value=1).save_pretrained(folder)
         return str(folder)
     mels = 128 if kind == "whisper-v3" else 80
     config = transformers.WhisperConfig(num_mel_bins=mels, **WHISPER | DROP | change)
