@@ -43,14 +43,12 @@ class About:
         seen: what training knew of that split's speakers.
         data: the corpus, in a few sentences.
         licence: of the corpus.
-        limits: what the system must not be used for beyond what the card says of any.
     """
 
     split: str = "devel"
     seen: str = SEEN
     data: str = OWN_DATA
-    licence: str = "that of its corpus"
-    limits: str = ""
+    licence: str = "see there"
 
 
 def export(
@@ -161,12 +159,10 @@ def _raters(corpus: Corpus) -> str:
 
 
 def _calibration(interval: Intervals, about: About) -> str:
-    about_split = (
-        f"{interval.clips:,} clips of {interval.speakers} speakers of the {about.split} split"
-    )
+    clips = f"{interval.clips:,} devel clips of {interval.speakers} speakers"
     if not interval.quantiles:
-        return f"There is none: {about_split} are too few to calibrate it."
-    return f"Calibrated on {about_split}. {about.seen}"
+        return f"There is no interval: {clips} are too few to calibrate one."
+    return f"Calibrated on {clips}. {about.seen}"
 
 
 def _table(interval: Intervals, rho: Mapping[str, float]) -> str:

@@ -115,11 +115,13 @@ class TrainedSystem:
         lengths = np.array([len(window) for window in flat], float)
         with one_worker_per_core() as pool:
             frames = _encode(pool, self.encoder, flat)
-            store = _Frames(frames)
+            bad = [not np.isfinite(each).all() for each in frames]
+            # zeros, because computed beside others NaN would spread to them
+            store = _Frames([np.zeros_like(x) if lost else x for x, lost in zip(frames, bad)])
             networks = list(self.networks.values())
             loader = loader_for(networks[0], store, self.training, self.encoder.device)
             of_windows = predict(pool, networks, loader, np.arange(len(flat)))
-        of_windows[[not np.isfinite(each).all() for each in frames]] = np.nan
+        of_windows[bad] = np.nan
         sums = np.zeros((len(clips), len(self.emotions)))
         np.add.at(sums, owners, of_windows * lengths[:, None])
         return sums / np.bincount(owners, lengths)[:, None]
