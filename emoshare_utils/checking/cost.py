@@ -125,6 +125,8 @@ def _tried(
     corpus: Corpus, clips: pd.DataFrame, this: Run, layers: Sequence[Encoder], folder: Path
 ) -> list[Encoded]:
     """The layers of one model, timed together on a few clips that are still to be encoded."""
+    if not layers[0].reads_samples:
+        expected_frames(corpus.clips, layers[0])  # whether every clip has its frames
     frames = [expected_frames(clips, each) for each in layers]
     left = [_left(corpus, this, each) for each in layers]
     to_do = [each for each, part in zip(layers, left) if part]

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from emoshare_utils.features.encoder import brief
 from emoshare_utils.features.encoders import ENCODERS
 from emoshare_utils.features.pretrained import PAPER_ENCODERS
-from emoshare_utils.names import nearest
+from emoshare_utils.names import FRAMES, nearest
 from emoshare_utils.paths import resolve
 
 TIMEOUT_S = 5
@@ -24,7 +24,8 @@ def where_to_get(model: str, error: Exception) -> tuple[str, str, bool]:
     Returns:
         What, a remedy, and whether it would stop the run: not if the run can fetch it.
     """
-    is_id = model in PAPER_ENCODERS or (model not in ENCODERS and not resolve(model).exists())
+    here = model.startswith(FRAMES) or model in ENCODERS or resolve(model).exists()
+    is_id = model in PAPER_ENCODERS or not here
     if not is_id:
         return brief(error), "correct or replace it, or leave it out of encoder", True
     hub_id = PAPER_ENCODERS[model].id if model in PAPER_ENCODERS else model
