@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.clip_table import Corpus, resolve_inside
@@ -15,7 +16,7 @@ from emoshare_utils.files import read_json, slug
 from emoshare_utils.models.regressor import read_sizes
 from emoshare_utils.names import nearest
 from emoshare_utils.names import system as system_name
-from emoshare_utils.predicting.intervals import Intervals, calibrate
+from emoshare_utils.predicting.intervals import HALVES, Intervals, calibrate
 from emoshare_utils.predicting.trained import (
     LATER,
     SystemFolderError,
@@ -43,12 +44,14 @@ class About:
         seen: what training knew of that split's speakers.
         data: the corpus, in a few sentences.
         licence: of the corpus.
+        stored_as: the type of the weights on disk.
     """
 
     split: str = "devel"
     seen: str = SEEN
     data: str = OWN_DATA
     licence: str = "see there"
+    stored_as: torch.dtype = torch.float32
 
 
 def export(
@@ -118,6 +121,7 @@ def export_folder(
         longest,
         interval,
         card,
+        about.stored_as,
         **facts,
     )
     return load_system(to)
@@ -147,6 +151,7 @@ def _card(
         table=_table(interval, rho),
         interval=interval,
         percent=f"{interval.level:.0%}",
+        halves=HALVES,
         calibration=_calibration(interval, about),
         seconds=longest / SAMPLE_RATE,
         about=about,
@@ -166,11 +171,12 @@ def _calibration(interval: Intervals, about: About) -> str:
 
 
 def _table(interval: Intervals, rho: Mapping[str, float]) -> str:
-    rows = ["| emotion | rho | inside | single speakers |", "|---|---:|---:|---:|"]
+    heads = ["emotion", "rho", "inside", "single speakers", "high shares"]
+    rows = [heads, ["---", *["---:"] * 4]]
     for emotion, value in rho.items():
-        found = interval.coverage.get(emotion)
-        inside = "–", "–"
-        if found:
-            inside = f"{found['mean']:.1%}", f"{found['lowest']:.0%}–{found['highest']:.0%}"
-        rows.append(f"| {emotion} | {value:.3f} | {inside[0]} | {inside[1]} |")
-    return "\n".join(rows)
+        inside = ["–"] * 3
+        if found := interval.coverage.get(emotion):
+            speakers = f"{found['lowest']:.0%} to {found['highest']:.0%}"
+            inside = [f"{found['mean']:.1%}", speakers, f"{found['high_shares']:.1%}"]
+        rows.append([emotion, f"{value:.3f}", *inside])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.lengths import AudioError
@@ -288,6 +289,7 @@ def write_system(
     longest: int,
     interval: Intervals,
     card: str,
+    stored_as: torch.dtype = torch.float32,
     **facts: Any,
 ) -> None:
     """Write a system's folder, which must be new or empty; `system.json` comes last.
@@ -295,6 +297,7 @@ def write_system(
     Args:
         encoder: the settings of the encoder or feature store.
         longest: samples at 16 kHz of the longest clip of training.
+        stored_as: the type of the weights on disk; they compute as float32.
         facts: more for system.json, for people: corpus, licence, scores.
 
     Raises:
@@ -305,7 +308,8 @@ def write_system(
         raise SystemFolderError(f"{folder} is there already and not empty: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     for emotion, network in networks.items():
-        write_tensors(folder / f"{slug(emotion)}.safetensors", network.state_dict())
+        weights = {name: x.to(stored_as) for name, x in network.state_dict().items()}
+        write_tensors(folder / f"{slug(emotion)}.safetensors", weights)
     with atomic(folder / "card.md") as file:
         file.write(card.encode())
     names = {emotion: folder / f"{slug(emotion)}.safetensors" for emotion in networks}
