@@ -28,8 +28,8 @@ def finished(
     read = read_profile(profile, overrides or {}, notebooks)
     this = read.run
     if not this.folder.is_dir():
-        command = _command(profile, overrides)
-        raise WorkbookError(f"run {this.name!r} has drawn nothing yet: make it with `{command}`")
+        make = command("run", profile, overrides)
+        raise WorkbookError(f"run {this.name!r} has drawn nothing yet: make it with `{make}`")
     with locked(this.folder):
         chosen = read.chosen(notebooks)
         done = [n for n in notebooks if (this.notebooks / f"{n.name}.ipynb").is_file()]
@@ -37,10 +37,10 @@ def finished(
             reason = _outdated(notebook, read, this)
             if reason and notebook in chosen + done:
                 more = () if notebook in chosen else ("--only", notebook.name[:2])
-                command = _command(profile, overrides, *more)
+                finish = command("run", profile, overrides, *more)
                 raise WorkbookError(
                     f"run {this.name!r} is not finished: {notebook.name} is not up to date "
-                    f"({reason}). Finish it with `{command}`"
+                    f"({reason}). Finish it with `{finish}`"
                 )
         yield this, done
 
@@ -51,9 +51,9 @@ def _outdated(notebook: Notebook, read: Profile, this: Run) -> str:
     return stamps.outdated(notebook.name, inputs)
 
 
-def _command(profile: str, overrides: Mapping[str, Any] | None, *more: str) -> str:
-    """The command line that runs a profile with these settings."""
+def command(verb: str, profile: str, overrides: Mapping[str, Any] | None, *more: str) -> str:
+    """The command line that does this (`run`, `publish`) with a profile and these settings."""
     values = {n: v if isinstance(v, str) else json.dumps(v) for n, v in (overrides or {}).items()}
     settings = [f"{name}={value}" for name, value in values.items()]
-    words = ["python", "-m", "emoshare_utils", "run", profile, *more]
+    words = ["python", "-m", "emoshare_utils", verb, profile, *more]
     return shlex.join(words + (["--set", *settings] if settings else []))

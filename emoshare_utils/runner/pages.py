@@ -53,7 +53,7 @@ def write_pages(command: str, this: Run, cells: Mapping[str, list[Cell]]) -> Non
         files |= {f"{name}.md": f"{text}\n".encode(), **pictures}
     this.pages.mkdir(parents=True, exist_ok=True)
     for path in this.pages.iterdir():
-        if path.name not in files:
+        if path.is_file() and path.name not in files:
             path.unlink()
             say(f"removed {shown(path)}")
     for name, content in files.items():

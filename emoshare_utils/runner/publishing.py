@@ -1,13 +1,12 @@
 """`publish PROFILE`: a finished run becomes the record that the repository shows."""
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from emoshare_utils.files import atomic
 from emoshare_utils.paths import Run, shown
 from emoshare_utils.runner.executed import read_executed
-from emoshare_utils.runner.finished import finished
+from emoshare_utils.runner.finished import command, finished
 from emoshare_utils.runner.notebooks import WorkbookError
 from emoshare_utils.runner.pages import write_pages
 from emoshare_utils.runner.screen import say
@@ -22,7 +21,7 @@ def publish(profile: str, overrides: Mapping[str, Any] | None = None) -> None:
     with finished(profile, overrides) as (this, notebooks):
         cells = {notebook.name: read_executed(notebook, this) for notebook in notebooks}
         _copy_figures(this)
-        write_pages(f"make publish PROFILE={shlex.quote(profile)}", this, cells)
+        write_pages(command("publish", profile, overrides), this, cells)
 
 
 def _copy_figures(this: Run) -> None:

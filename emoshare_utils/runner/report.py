@@ -64,7 +64,7 @@ def _page(profile: str, this: Run, cells: Mapping[str, list[Cell]]) -> str:
         headline=headline(this.figures),
         headlines=list(_headlines(this.figures)),
         notebooks=[
-            {"id": name, "title": title(each), "html": Markup("\n".join(map(_cell, each)))}
+            {"id": name, "title": title(each), "html": Markup(_notebook(each))}
             for name, each in cells.items()
         ],
         light=Markup(HtmlFormatter(style=LIGHT).get_style_defs(".code")),
@@ -85,13 +85,21 @@ def _headlines(figures: Path) -> Iterable[dict[str, Any]]:
         yield {"title": called, "html": Markup(html)}
 
 
-def _cell(cell: Cell) -> str:
-    if cell.kind == "markdown":
-        prose = with_formulas(cell.source, _formula, lambda tex: _formula(tex, block=True))
-        return MARKDOWN(prose)
-    code = highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass="code"))
-    folded = f"<details><summary>code</summary>{code}</details>"
-    return "\n".join([folded, *map(_output, cell.outputs)])
+def _notebook(cells: list[Cell]) -> str:
+    """Prose and outputs, with the code between them folded."""
+    parts, folded = [], ""
+    for cell in [*cells, Cell("markdown", "")]:
+        if cell.kind == "code":
+            folded += highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass="code"))
+        if folded and (cell.outputs or cell.kind != "code"):
+            parts.append(f"<details><summary>code</summary>{folded}</details>")
+            folded = ""
+        parts += [_prose(cell.source)] if cell.kind == "markdown" else map(_output, cell.outputs)
+    return "\n".join(parts)
+
+
+def _prose(text: str) -> str:
+    return MARKDOWN(with_formulas(text, _formula, lambda tex: _formula(tex, block=True)))
 
 
 def _output(output: Output) -> str:
@@ -100,6 +108,8 @@ def _output(output: Output) -> str:
             return _picture(output.content, "figure")
         case "text/html":
             return _table(output.content)
+        case "text/markdown":
+            return _prose(output.content)
         case "stream":
             text = lines_without(output.content, RUNNING)
             return f'<pre class="printed">{escape(text)}</pre>' if text else ""
@@ -124,6 +134,7 @@ def _formula(tex: str, block: bool = False) -> str:
     file = io.BytesIO()
     font = FontProperties(size=POINTS, math_fontfamily="cm")
     # Without \textstyle, which matplotlib does not know: its sums are small anyway.
+    tex = tex.replace(r"\frac", r"\dfrac") if block else tex
     math = " ".join(tex.replace(r"\textstyle", "").split())
     try:
         depth = math_to_image(f"${math}$", file, font, dpi=72, format="svg", color="black")

@@ -35,12 +35,12 @@ OUTPUTS = """
 import io
 from pathlib import Path
 import numpy as np
-from IPython.display import HTML, Audio, Image, display
+from IPython.display import HTML, Audio, Image, Markdown, display
 from PIL import Image as Picture
 print(f'fbank: 1 of 2 clips in {1} s (1.0 s each, {1} s left)')
 print(f'fbank: 2 of 2 clips in {2} s (1.0 s each)')
 print('wrote', this.figures / 'x.csv', 'for', root, 'in', Path.home() / 'here')
-display(HTML(TABLE), Audio(np.sin(np.arange(100)), rate=16000))
+display(Markdown("**A card**"), HTML(TABLE), Audio(np.sin(np.arange(100)), rate=16000))
 """
 PICTURES = """
 noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3)).astype('uint8')
@@ -87,6 +87,7 @@ def test_pages_show_what_a_run_left(drawn, capsys):
     assert "\n\n```math\n\\frac{1}{n} \\sum_i y_i\n```\n\n" in page
     assert "| a | b | rho |\n|:---|---:|---:|\n| x\\|y | 1 | **0.5** |" in page
     assert "|  | 2 | -1e-05 |\n\nA caption, <b>bold</b>." in page
+    assert "\n\n**A card**\n\n" in page
     assert "```text\n2\n```" in files["02_more.md"].read_text()
 
     # a published picture is linked, another is beside the page, small
@@ -120,7 +121,7 @@ def test_pages_older_than_their_notebook_say_what_renews_them(drawn):
     this = Run("demo")
     assert pages.stale() == []
     edit("01_data", "# 1. Data", "# 1. The data", "markdown")
-    remedy = "renew it by `make publish PROFILE=demo`"
+    remedy = "renew it by `python -m emoshare_utils publish demo`"
     assert pages.stale() == [f"docs/notebooks/demo/01_data.md is older than its notebook: {remedy}"]
     publish("demo")  # prose alone needs no run
     assert pages.stale() == [] and "# 1. The data" in (this.pages / "01_data.md").read_text()
@@ -169,6 +170,7 @@ def test_a_report_is_one_file_that_needs_no_network(drawn, capsys):
     text = notebooks[0]
     assert "A price of 5 $ or <code>$code$</code>" in text
     assert "<code>\\unknown{x}</code>" in text  # matplotlib does not know it
+    assert "<strong>A card</strong>" in text and text.count("<details>") == 6
     assert "2 clips in 2 s" in text and "1 s left" not in text
     assert "wrote figures/demo/x.csv for …/a corpus in ~/here" in text
     assert str(drawn) not in page
