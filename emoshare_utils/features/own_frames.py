@@ -55,7 +55,7 @@ class OwnFrames(Encoder):
             )
         with one_worker_per_core() as pool:
             label = f"reading {shown(self.folder)}"
-            found = track(pool.map(_check, self.files.values()), label, total=len(self.files))
+            found = track(pool.map(_check, self.files.values()), label, len(self.files), "files")
             self.found = dict(zip(self.files, found, strict=True))
         widths = pd.Series([found.width for found in self.found.values() if found.width])
         self.width = int(widths.mode().iloc[0]) if len(widths) else 0
