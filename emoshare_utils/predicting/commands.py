@@ -35,7 +35,8 @@ def predict(
         Whether any recording could be read.
     """
     trained = load_system(system)
-    table = predict_files(recordings(paths), trained, Path(csv) if csv else None)
+    files = recordings(paths)
+    table = predict_files(files, trained, Path(csv) if csv else None)
     good, bad = table[table["problem"] == ""], table[table["problem"] != ""]
     for path, problem in zip(bad["path"], bad["problem"]):
         print(f"set aside: {path}: {problem}")
@@ -43,7 +44,8 @@ def predict(
     if csv:
         print(f"{csv}: {len(table):,} rows")
     if picture and len(good):
-        _draw(good.head(MOST_PICTURES), trained, Path(csv or "predicted"))
+        first = good.head(MOST_PICTURES)
+        _draw([files[place] for place in first.index], first, trained, Path(csv or "predicted"))
     return len(good) > 0
 
 
@@ -72,16 +74,16 @@ def _of_one(row: pd.Series, emotions: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"emotion": emotions, **bounds})
 
 
-def _draw(good: pd.DataFrame, system: TrainedSystem, beside: Path) -> None:
+def _draw(files: Sequence[Path], rows: pd.DataFrame, system: TrainedSystem, beside: Path) -> None:
     folder = beside.with_name(f"{beside.stem}_pictures")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for number, (_, row) in enumerate(good.iterrows(), 1):
-        path = Path(row["path"])
-        shares = _of_one(row, system.emotions)
-        figure = pictures.draw(read_audio(path), shares, path.name)
-        pictures.save(figure, folder / f"{number:02d}-{slug(path.stem)}.png")
-    print(f"{folder}: {len(good)} pictures")
+    for number, (file, (_, row)) in enumerate(zip(files, rows.iterrows()), 1):
+        figure = pictures.draw(
+            read_audio(file), _of_one(row, system.emotions), Path(row["path"]).name
+        )
+        pictures.save(figure, folder / f"{number:02d}-{slug(Path(row['path']).stem)}.png")
+    print(f"{folder}: {len(files)} pictures")
 
 
 def export(run: str, encoder: str, architecture: int, seed: int, to: str) -> None:

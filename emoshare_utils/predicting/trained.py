@@ -21,7 +21,7 @@ import torch
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.lengths import AudioError
-from emoshare_utils.device import one_worker_per_core
+from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.fill import BATCH_S
@@ -192,6 +192,7 @@ def load_system(folder: str | Path | None = None, device: str = "auto") -> Train
         ValueError: no such device.
     """
     folder = SHIPPED if folder is None else Path(folder)
+    device = str(choose_device(device))
     try:
         about = read_json(folder / "system.json")
         if about.get("format") != FORMAT:
@@ -209,7 +210,7 @@ def load_system(folder: str | Path | None = None, device: str = "auto") -> Train
     except DamagedError as error:
         said = str(error).split(": run the notebook")[0]
         raise SystemFolderError(f"{said}: copy or export the system again") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SystemFolderError(
             f"{folder / 'system.json'} is no record of a trained system "
             f"({type(error).__name__}: {error}): export the system again"

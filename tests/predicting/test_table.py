@@ -11,7 +11,7 @@ import soundfile
 from emoshare_utils.__main__ import main
 from emoshare_utils.corpora.audio import read_audio
 from emoshare_utils.files import FolderError
-from emoshare_utils.predicting import table
+from emoshare_utils.predicting import commands, table
 from emoshare_utils.predicting.listing import recordings
 from emoshare_utils.predicting.table import columns, predict_files
 from emoshare_utils.predicting.trained import TrainedSystem, load_system
@@ -163,6 +163,7 @@ def test_memory_holds_a_few_dozen_recordings_at_a_time(odd, system, monkeypatch,
 
 
 def test_the_command_line(odd, exported, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(commands, "MOST_PICTURES", 2)
     monkeypatch.chdir(tmp_path)
     to = ["--system", str(exported)]
     assert main(["predict", str(odd), *to, "--csv", "out.csv", "--picture"]) == 0
@@ -170,7 +171,7 @@ def test_the_command_line(odd, exported, tmp_path, capsys, monkeypatch):
     assert f"set aside: {odd}/text.wav: not readable as audio" in said
     assert "1 recordings are longer than any clip of training (0.6 s)" in said
     pictures = sorted((tmp_path / "out_pictures").iterdir())
-    assert len(pictures) == 12 and all(file.read_bytes()[:4] == b"\x89PNG" for file in pictures)
+    assert len(pictures) == 2 and all(file.read_bytes()[:4] == b"\x89PNG" for file in pictures)
     assert main(["predict", str(odd / "clip00.wav"), *to]) == 0
     assert "emotion" in (said := capsys.readouterr().out) and "high" in said
     assert main(["predict", str(odd / "text.wav"), "nothing.wav", *to]) == 1
