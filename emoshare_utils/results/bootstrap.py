@@ -56,7 +56,7 @@ def bootstrap(
         compute = partial(_repeated, function, shares, predictions)
 
     def values(chunk: range) -> np.ndarray:
-        return compute(np.stack([_count(units.max() + 1, seed, i) for i in chunk])[:, units])
+        return compute(times_drawn(units.max() + 1, chunk, seed)[:, units])
 
     step = max(1, _VALUES_PER_CHUNK // len(units))
     chunks = [range(i, min(i + step, resamples)) for i in range(0, resamples, step)]
@@ -64,6 +64,18 @@ def bootstrap(
         found = np.concatenate(list(pool.map(values, chunks)))
     found[:, ~np.isfinite(predictions).all(axis=1)] = np.nan
     return found
+
+
+def times_drawn(units: int, numbers: Sequence[int], seed: int = 0) -> np.ndarray:
+    """How often each unit (clip or speaker) is in these resamples, (resamples, units).
+
+    Args:
+        units: how many.
+        numbers: of the resamples; each is the same whichever are asked for.
+        seed: of all resamples.
+    """
+    drawn = (np.random.default_rng([seed, i]).integers(0, units, units) for i in numbers)
+    return np.stack([np.bincount(each, minlength=units) for each in drawn]).astype(float)
 
 
 def interval(
@@ -113,12 +125,6 @@ def _ordered(values: np.ndarray) -> _Ordered:
     as_before = np.diff(values[order], prepend=np.nan) == 0
     tied = np.flatnonzero(as_before | np.append(as_before[1:], False))
     return _Ordered(order, tied, np.flatnonzero(~as_before[tied]))
-
-
-def _count(units: int, seed: int, number: int) -> np.ndarray:
-    """Count how often each unit is in this resample, (units,)."""
-    drawn = np.random.default_rng([seed, number]).integers(0, units, units)
-    return np.bincount(drawn, minlength=units).astype(float)
 
 
 def _rho_of_all(
