@@ -20,6 +20,7 @@ from emoshare_utils.features.store import FeatureStore
 
 LONG = (  # minutes each
     "test_notebooks.py",
+    "test_check.py",
     "test_multilingual.py",
     "test_pretrain.py",
     "test_workbook.py",

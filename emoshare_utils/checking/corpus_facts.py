@@ -32,15 +32,20 @@ def read_corpus(parameters: Mapping[str, Any], report: Report) -> Corpus | None:
     root = parameters["root"]
     folder = resolve(root) if root else Run(parameters["run"]).corpus_folder
     report.row("corpus", f"{name} in {folder}")
+    refusal = ""
     try:
         corpus, dropped = _load(name, folder, allowed, parameters["options"])
     except CorpusError as error:
-        report.problem(str(error), "correct that, then check again: other faults may follow")
+        refusal = str(error)
         try:
             corpus, dropped = _load(name, folder, True, parameters["options"])
         except CorpusError:
+            report.problem(refusal, "correct that, then check again: other faults may follow")
             return None
     for reason, clips in dropped.groupby("reason", sort=False):
+        if f": {reason}, " in refusal:  # it may also say why
+            report.problem(refusal, "docs/corpora.md says what a corpus may hold")
+            continue
         what = f"{reason}: {len(clips):,} clips, as {listed(clips['clip_id'])}"
         if allowed:
             report.note(what, "they are left out of the run, and listed in rejected.csv")

@@ -12,9 +12,9 @@ from emoshare_utils.files import atomic
 from emoshare_utils.paths import Run, home, shown
 from emoshare_utils.runner.notebooks import WorkbookError
 
-UPDATES = 3000  # of a network's weights: with CREMA-D's 45 epochs of 67 batches, devel was best
-EPOCHS = (8, 60)  # at least and at most: few clips are soon learned by heart
-LARGE = 2000  # clips of train from which on larger batches and networks have paid
+UPDATES = 3000  # of a network's weights, about as many as CREMA-D's profile makes at most
+EPOCHS = (8, 60)  # at least and at most; patience mostly ends training sooner
+LARGE = 2000  # clips of train from which on settings are those of CREMA-D, below the demo's
 
 PROFILE = """\
 # {what}

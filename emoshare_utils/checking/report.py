@@ -55,6 +55,5 @@ class Report:
 
 
 def _wrapped(text: str, first: str, later: str) -> str:
-    return textwrap.fill(
-        text, WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
-    )
+    whole = {"break_on_hyphens": False, "break_long_words": False}  # paths are to be copied
+    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=later, **whole)

@@ -6,6 +6,7 @@ import pytest
 
 from emoshare_utils import corpora
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
+from emoshare_utils.corpora.panels import votes_behind_shares
 from emoshare_utils.results.expected_share import expected_rhos
 
 HEADER = "path,speaker,rater,emotion\n"
@@ -92,7 +93,14 @@ def test_votes_give_ceilings_as_any_shares_with_their_number_of_raters(load):
     rng, rows = np.random.default_rng(0), []
     for i in range(1, 7):
         rows += [f"{i}.wav,s{i % 3},r{r},{rng.choice(['Joy', 'Awe'])}\n" for r in range(9)]
-    table = expected_rhos(load(HEADER + "".join(rows)))
+    corpus = load(HEADER + "".join(rows))
+    votes = votes_behind_shares(corpus)
+    assert (votes["n_raters"] == 9).all() and (votes[["Joy", "Awe"]].sum(axis=1) == 9).all()
+    assert votes["Joy"].tolist() == [
+        sum(row.startswith(f"{i}.wav") and row.endswith("Joy\n") for row in rows)
+        for i in range(1, 7)
+    ]
+    table = expected_rhos(corpus)
     assert set(table["kind"]) == {"estimated"} and set(table["emotion"]) == {"Awe", "Joy"}
 
 
