@@ -65,7 +65,8 @@ def drawn(project, tmp_path):
     fig2 = "encoder,architecture,seed,split,share\\nmfcc,1,0,devel,.5"
     csvs = f"(this.figures / 'fig3.csv').write_text('{fig3}')\n"
     csvs += f"(this.figures / 'fig2.csv').write_text('{fig2}')"
-    data = [PROSE, FOLDERS + show, saved, PICTURES.format(""), tables, csvs]
+    two = PICTURES.format('"fig2"') + "display(Image(file.getvalue()))"  # and one name
+    data = [PROSE, FOLDERS + show, saved, two, tables, csvs]
     write("01_data", *data, parameters="run = 'x'\nroot = None")
     write("02_more", "# 2. More", "1 + 1")
     run("demo")
@@ -79,7 +80,7 @@ def test_pages_show_what_a_run_left(drawn, capsys):
     assert __main__.main(["publish", "demo"]) == 0
     assert "2 pages with their pictures, 0.1 MB, in docs/notebooks/demo/" in capsys.readouterr().out
     files = {path.name: path for path in this.pages.iterdir()}
-    assert sorted(files) == ["01_data.md", "01_data_1.png", "02_more.md"]
+    assert sorted(files) == ["01_data.md", "01_data_1.png", "01_data_2.png", "02_more.md"]
     page = files["01_data.md"].read_text()
 
     # prose with formulas as GitHub reads them, code, and what it put out
@@ -91,9 +92,9 @@ def test_pages_show_what_a_run_left(drawn, capsys):
     assert "```text\n2\n```" in files["02_more.md"].read_text()
 
     # a published picture is linked, another is beside the page, small
-    assert page.count("![") == 2
+    assert page.count("![") == 3
     assert "![fig2](../../../figures/published/demo/fig2.png)" in page
-    assert "![a figure](01_data_1.png)" in page
+    assert "![a figure](01_data_1.png)\n\n![a figure](01_data_2.png)" in page
     assert (
         files["01_data_1.png"].stat().st_size <= 60_000 < (this.figures / "fig2.png").stat().st_size
     )
@@ -155,7 +156,7 @@ def test_a_report_is_one_file_that_needs_no_network(drawn, capsys):
     assert not re.search(r"https?:|<link|@import|<script", page)
     sources = re.findall(r'src="([^"]+)"', page)
     kinds = [source.partition(";base64,")[0] for source in sources]
-    pictures, formulas = ["data:image/png"] * 3, ["data:image/svg+xml"] * 2
+    pictures, formulas = ["data:image/png"] * 4, ["data:image/svg+xml"] * 2
     assert sorted(kinds) == ["data:audio/wav", *pictures, *formulas]
     for kind, source in zip(kinds, sources):
         assert base64.b64decode(source.partition(";base64,")[2], validate=True), kind
