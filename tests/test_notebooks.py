@@ -16,13 +16,19 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 
+from emoshare_utils import load_system
 from emoshare_utils.corpora import CORPORA
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
+from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.pretrained import MINIS, PAPER_ENCODERS
+from emoshare_utils.models.regressor import Sizes, build
 from emoshare_utils.paths import Run
+from emoshare_utils.predicting.intervals import Intervals
+from emoshare_utils.predicting.trained import write_system
 from emoshare_utils.runner.notebooks import read_notebooks
 from emoshare_utils.runner.profiles import read_profile
 from emoshare_utils.runner.workbook import run
+from emoshare_utils.training.settings import Training
 
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -231,7 +237,7 @@ def test_a_second_run_is_up_to_date_and_quick(smoke, capsys):
     start = time.monotonic()
     steps = run("smoke")
     assert time.monotonic() - start < 5
-    assert [step.ran for step in steps] == [False] * len(NOTEBOOKS)
+    assert [step.ran for step in steps] == [False] * len(read_notebooks())
     assert "table1  csv html tex" in capsys.readouterr().out
 
 
@@ -317,6 +323,45 @@ def test_variants_leave_the_main_systems_alone(smoke):
         {"paper", "output", "weight_norm", "but_output", "released"}
     )
     assert "start dead" in said(executed(smoke, "06"))
+
+
+def test_quickstart_with_the_system_that_ships(home, tmp_path):
+    command = [sys.executable, "-m", "papermill", str(home / "notebooks" / "00_quickstart.ipynb")]
+    done = subprocess.run([*command, "out.ipynb"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    notebook = nbformat.read(tmp_path / "out.ipynb", 4)
+    shown, this = outputs(notebook), Run("quickstart")
+    kinds = [kind for output in shown for kind in output.get("data", {})]
+    assert kinds.count("image/png") == 4 and "<audio" in str(shown)
+    assert {output.name for output in shown if "name" in output} == {"stdout"}
+    assert "What it must not be used for" in said(notebook)
+    for name in ("recording", "padding", "attention", "pipeline"):
+        picture = this.figures / f"{name}.png"
+        assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert imread(picture).std() > 0.05, f"{name} is blank"
+    assert (this.figures / "pipeline.png").stat().st_size < 150_000
+    shares = pd.read_csv(this.figures / "pipeline.csv")
+    assert list(shares["emotion"]) == list(load_system().emotions)
+    assert shares[["share", "low", "high"]].stack().between(0, 1).all()
+
+
+@pytest.mark.parametrize("architecture", [1, 2])
+def test_quickstart_with_a_recording_and_a_system_of_ones_own(home, tmp_path, architecture, capsys):
+    sizes, encoder = Sizes.of(SIZES), load_encoder("fbank", "cpu")
+    networks = {name: build(architecture, encoder.width, sizes) for name in ("a", "b")}
+    interval = Intervals({}, {}, speakers=0, clips=0)
+    facts = architecture, sizes, Training(), 8000, interval, "# untrained, of nothing"
+    write_system(tmp_path / "system", networks, encoder.settings, *facts)
+    write_clip(tmp_path / "mine.wav", 0.9, 200, 0)  # longer than "any clip of training": 0.5 s
+    mine = {"system": str(tmp_path / "system"), "recording": str(tmp_path / "mine.wav")}
+    run_here("00", {"run": "own", "emotion": "b", **mine})
+    printed = capsys.readouterr().out
+    assert "mine.wav: 14,400 samples" in printed and "this clip: L = 51 frames" in printed
+    assert ("This system has no attention" in printed) == (architecture == 1)
+    weights = pd.read_csv(Run("own").figures / "attention.csv")
+    assert set(weights) == {"state", "b"} | ({"a"} if architecture == 2 else set())
+    with pytest.raises(AssertionError, match="untrained, of nothing knows a, b"):
+        run_here("00", {"run": "own", "emotion": "c", **mine})
 
 
 def write_clip(path, seconds, pitch, seed):
