@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
-from emoshare_utils.corpora.clip_table import Corpus, resolve_inside
+from emoshare_utils.corpora.clip_table import Corpus, CorpusError, resolve_inside
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import read_json, slug
 from emoshare_utils.models.regressor import read_sizes
@@ -22,6 +22,7 @@ from emoshare_utils.predicting.trained import (
     SystemFolderError,
     TrainedSystem,
     load_system,
+    matching_encoder,
     write_system,
 )
 from emoshare_utils.results.metrics import spearman
@@ -95,7 +96,12 @@ def export_folder(
     trained = read_json(folder / "system.json")
     if not (folder / f"{slug(corpus.emotions[0])}.safetensors").is_file():
         raise SystemFolderError(f"{folder} holds no networks: an SVR cannot be exported")
-    store = FeatureStore(resolve_inside(features, trained["store"]))
+    if trained["clips"] != corpus.digest():
+        raise SystemFolderError(
+            f"{folder} was trained on other clips than the run has now: run notebook 03 again"
+        )
+    store = FeatureStore(_inside(features, trained["store"]))
+    matching_encoder(folder, store.settings, "cpu")  # before anything is written
     networks = {
         emotion: load_network(folder, emotion, store.width) for emotion in trained["emotions"]
     }
@@ -125,6 +131,15 @@ def export_folder(
         **facts,
     )
     return load_system(to)
+
+
+def _inside(features: Path, name: str) -> Path:
+    try:
+        return resolve_inside(features, name)
+    except CorpusError as error:
+        raise SystemFolderError(
+            f"the system names no feature store of {features}: {error}"
+        ) from error
 
 
 def _card(

@@ -218,7 +218,7 @@ def load_system(folder: str | Path | None = None, device: str = "auto") -> Train
 
 
 def _loaded(folder: Path, about: Mapping[str, Any], device: str) -> TrainedSystem:
-    encoder = _encoder(folder, about["encoder"], device)
+    encoder = matching_encoder(folder, about["encoder"], device)
     sizes, networks = read_sizes(about["sizes"]), {}
     for emotion in about["emotions"]:
         file = folder / f"{slug(emotion)}.safetensors"
@@ -247,8 +247,8 @@ def _loaded(folder: Path, about: Mapping[str, Any], device: str) -> TrainedSyste
     )
 
 
-def _encoder(folder: Path, expected: Mapping[str, Any], device: str) -> Encoder:
-    """The encoder that the networks were trained on; SystemFolderError if it is another."""
+def matching_encoder(folder: Path, expected: Mapping[str, Any], device: str) -> Encoder:
+    """The encoder that a system was trained on; SystemFolderError if it is another here."""
     name = expected["encoder"]
     asked = expected.get("normalise"), expected.get("precision", "float32")
     try:
@@ -257,8 +257,8 @@ def _encoder(folder: Path, expected: Mapping[str, Any], device: str) -> Encoder:
         raise SystemFolderError(
             f"the system in {folder} reads frames of {name!r}: {error}"
         ) from error
-    here = portable(encoder.settings)
-    if here != dict(expected):
+    here, expected = portable(encoder.settings), portable(expected)
+    if here != expected:
         other = sorted(key for key in {*here, *expected} if here.get(key) != expected.get(key))
         said = ", ".join(f"{key} {here.get(key)!r}, not {expected.get(key)!r}" for key in other)
         raise SystemFolderError(

@@ -5,13 +5,15 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from emoshare_utils import load_system, predict
 from emoshare_utils.corpora.audio import read_audio
+from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.corpora.lengths import AudioError
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.files import read_json, write_json
-from emoshare_utils.predicting.export import export
+from emoshare_utils.predicting.export import About, export, export_folder
 from emoshare_utils.predicting.trained import SystemFolderError, windows
 from emoshare_utils.training.systems import read_system
 
@@ -193,3 +195,32 @@ def test_a_run_whose_frames_were_made_by_another_encoder_is_not_exported(
     monkeypatch.setattr("emoshare_utils.predicting.trained.load_encoder", lambda *args: other)
     with pytest.raises(SystemFolderError, match="not the one that the system in .* was trained on"):
         export(run, tmp_path / "to", "mfcc", 1)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_system_of_other_clips_is_not_exported(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "run")
+    corpus = Corpus.load(other)
+    corpus.with_clips(corpus.clips.assign(Anger=0.5)).save(other)
+    with pytest.raises(SystemFolderError, match="trained on other clips than the run has now"):
+        export(other, tmp_path / "to", "mfcc", 1)
+
+
+def test_a_store_outside_the_run_is_not_read(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "run")
+    file = other / "models" / "mfcc" / "architecture_1-seed_0" / "system.json"
+    write_json(file, read_json(file) | {"store": "../../elsewhere"})
+    with pytest.raises(SystemFolderError, match="names no feature store of"):
+        export(other, tmp_path / "to", "mfcc", 1)
+
+
+def test_weights_of_16_bits_are_half_the_size_and_nearly_the_same(
+    run, corpus, exported, tmp_path, sound
+):
+    folder = run / "models" / "mfcc" / "architecture_2-seed_0"
+    half = About(stored_as=torch.float16)
+    system = export_folder(corpus, folder, run / "features", tmp_path / "half", half)
+    difference = system.shares([sound(0)]) - load_system(exported).shares([sound(0)])
+    assert 0 < np.abs(difference).max() < 2e-3
+    size = (tmp_path / "half" / "Anger.safetensors").stat().st_size
+    assert size < 0.75 * (exported / "Anger.safetensors").stat().st_size
