@@ -19,7 +19,7 @@ from emoshare_utils.results.figures.fig1_padding import PADDING
 WINDOW, HOP = 512, 160  # samples of the spectrogram's transform
 DYNAMIC_RANGE_DB = 70
 PIPELINE_IN = (8.0, 2.2)  # 1,600 pixels wide
-TOP, BOTTOM = 0.78, 0.18  # of its panels
+TOP, BOTTOM, ARROWS = 0.78, 0.18, 0.445  # of its panels; arrows pass between two labels
 DRAWN = 32  # features
 MEAN, ATTENTION = ARCHITECTURES[1].colour, ARCHITECTURES[2].colour
 LESS_OR_MORE = LinearSegmentedColormap.from_list("", [MEAN, "white", ATTENTION])
@@ -140,7 +140,7 @@ def pipeline(walk: Walk) -> Figure:
         _shares(figure, walk.shares)
         for start in (0.131, 0.285, 0.447, 0.609, 0.766):
             look = {"arrowstyle": "-|>", "mutation_scale": 9, "color": "0.3", "linewidth": 1.2}
-            figure.add_artist(FancyArrowPatch((start, 0.5), (start + 0.028, 0.5), **look))
+            figure.add_artist(FancyArrowPatch((start, ARROWS), (start + 0.028, ARROWS), **look))
     return figure
 
 
