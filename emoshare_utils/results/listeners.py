@@ -11,7 +11,7 @@ if whole listeners were drawn.
 
 A worth depends on the target. Shares of few listeners tie, most of all at 0, which k listeners do
 as well and a system does not: with fewer than four in the target a system is worth fewer (the
-published system on CREMA-D 3.1 against four, 2.0 against one).
+published system on CREMA-D 2.0 against one, 2.5 against two, 3.1 against four).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ TARGET = 4  # listeners whose share is predicted
 MOST = 8  # other listeners at most: the curve has long become flat
 ENOUGH = 0.9  # of the clips have as many votes as are drawn; the others are left out
 DRAWS = 50  # of listeners
+FEWEST_SPEAKERS = 5  # resampling fewer says nothing of other speakers: there is no interval
 _COLUMNS = ["who", "listeners", "n", "n_speakers", "rho", "ci_speakers_low", "ci_speakers_high"]
 WORTH = ["worth", "worth_low", "worth_high"]
 
@@ -72,7 +73,7 @@ def worth_in_listeners(
     Args:
         predictions: of one system on one split.
         votes, emotions: as for `panel_rhos`.
-        speakers: clip_id -> speaker; without them there are no intervals.
+        speakers: clip_id -> speaker; with fewer than FEWEST_SPEAKERS there are no intervals.
         resamples: of the speakers.
         seed: of the draws.
 
@@ -85,7 +86,8 @@ def worth_in_listeners(
     predicted = predictions.pivot(index="clip_id", columns="emotion", values="prediction")
     others = _shares(votes, emotions, predicted.index)
     own = votes[(votes["panel"] == VOICE) & votes["clip_id"].isin(predicted.index)]
-    drawn = _most_that_enough_have(own["n_raters"].to_numpy())
+    n_votes = own.set_index("clip_id")["n_raters"].reindex(predicted.index, fill_value=0)
+    drawn = int(n_votes.quantile(1 - ENOUGH, "lower")) if len(n_votes) else 0
     if others.pop(VOICE, None) is None or drawn <= TARGET:
         return pd.DataFrame(columns=[*_COLUMNS, *WORTH])
     others[system(*predictions.iloc[0][["encoder", "architecture"]])] = predicted[list(emotions)]
@@ -94,18 +96,12 @@ def worth_in_listeners(
         own = own.loc[own.index.intersection(table.index)]
     units, n_speakers = _units(own.index, speakers)
     times = np.ones((1, max(n_speakers, 1)))  # each once, then the resamples
-    if n_speakers > 1:
+    if n_speakers >= FEWEST_SPEAKERS:
         times = np.vstack([times, times_drawn(n_speakers, range(resamples))])
     most = min(drawn - TARGET, MOST)
-    answers = [
-        draw_answers(
-            own[list(emotions)].to_numpy(),
-            own["n_raters"].to_numpy(),
-            TARGET + most,
-            np.random.default_rng([seed, number]),
-        )
-        for number in range(DRAWS)
-    ]
+    counts, n_raters = own[list(emotions)].to_numpy(), own["n_raters"].to_numpy()
+    seeds = (np.random.default_rng([seed, number]) for number in range(DRAWS))
+    answers = [draw_answers(counts, n_raters, TARGET + most, rng) for rng in seeds]
     predicting = np.stack([table.loc[own.index].to_numpy(float) for table in others.values()])
     values = _rhos(times, units, np.stack(answers), predicting)
     who = [f"{k} other listener{'s' if k > 1 else ''}" for k in range(1, most + 1)]
@@ -123,11 +119,6 @@ def worth_in_words(table: pd.DataFrame) -> pd.Series:
     said = table[WORTH].map(lambda x: f"{x:.1f}" if np.isfinite(x) else f"more than {most:.0f}")
     intervals = " [" + said["worth_low"] + ", " + said["worth_high"] + "]"
     return said["worth"] + " listeners" + intervals.where(table["worth_low"].notna(), "")
-
-
-def _most_that_enough_have(n_raters: np.ndarray) -> int:
-    """The most votes that ENOUGH of the clips have; 0 without clips."""
-    return int(np.quantile(n_raters, 1 - ENOUGH, method="lower")) if len(n_raters) else 0
 
 
 def _shares(

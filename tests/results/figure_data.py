@@ -19,7 +19,9 @@ from emoshare_utils.results.figures import (
     padded_batch,
     scatter,
     share_distributions,
+    worth,
 )
+from emoshare_utils.results.listeners import WORTH
 
 NINE = list(PAPER_EMOTIONS)
 SIX = ["Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"]
@@ -92,6 +94,19 @@ def history(architectures=(1, 2)):
     return pd.DataFrame(rows)
 
 
+def compared(system=0.49, at=(3.2, 2.4, np.inf), speakers=15):
+    who = [f"{k} other listeners" for k in range(1, 5)]
+    who += ["face panel", "audio-visual panel", "HuBERT-mini, layer 2 A2"]
+    rho = np.array([0.36, 0.44, 0.48, 0.51, 0.362, 0.488, system])
+    table = pd.DataFrame({"who": who, "listeners": [1, 2, 3, 4] + [np.nan] * 3, "n": 1166})
+    table = table.assign(n_speakers=speakers, rho=rho, worth=[1, 2, 3, 4, 1.0, 3.2, at[0]])
+    around = 0.04 if speakers else np.nan
+    table = table.assign(ci_speakers_low=rho - around, ci_speakers_high=rho + around)
+    bounds = np.full((7, 2), np.nan)
+    bounds[-1] = at[1:] if speakers else np.nan
+    return table.assign(**dict(zip(WORTH[1:], bounds.T)))
+
+
 def every_figure():
     predictions, results = system(NINE)
     return {
@@ -102,6 +117,7 @@ def every_figure():
         "durations": durations(clips(NINE)),
         "padded_batch": padded_batch(*batch()),
         "learning_curves": learning_curves(history()),
+        "worth": worth(compared(), 2),
     }
 
 

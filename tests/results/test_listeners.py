@@ -164,16 +164,21 @@ def test_clips_with_few_votes_are_left_out_and_few_such_clips_leave_nothing():
     assert table["ci_speakers_low"].isna().all() and table["worth_low"].isna().all()
     n_raters[:11] = 4
     assert worth_in_listeners(system_of(expected), table_of(votes, n_raters), EMOTIONS).empty
+    few = table_of(votes, 12).iloc[11:]  # the other clips have no votes at all
+    assert worth_in_listeners(system_of(expected), few, EMOTIONS).empty
     nothing = table_of(votes, 12).head(0)
     assert worth_in_listeners(system_of(expected), nothing, EMOTIONS).empty
     assert worth_in_listeners(system_of(expected).head(0), table_of(votes, 12), EMOTIONS).empty
 
 
-def test_one_speaker_or_an_unknown_one_has_no_interval():
+@pytest.mark.parametrize(("clips", "speakers", "known"), [(50, 5, 5), (50, 4, 4), (49, 5, 0)])
+def test_few_speakers_or_an_unknown_one_have_no_interval(clips, speakers, known):
     expected, votes = rated(50, 8)
-    for speakers in (dict.fromkeys(ids(50), "s"), dict.fromkeys(ids(49), "s")):
-        given = system_of(expected), table_of(votes, 8), EMOTIONS, speakers
-        assert worth_in_listeners(*given)["ci_speakers_low"].isna().all()
+    of = {name: f"s{i % speakers}" for i, name in enumerate(ids(clips))}
+    table = worth_in_listeners(system_of(expected), table_of(votes, 8), EMOTIONS, of, 20)
+    assert (table["n_speakers"] == known).all()
+    assert (table["ci_speakers_low"].notna() == (known == 5)).all()
+    assert np.isnan(table["worth_low"].iloc[-1]) == (known < 5)
 
 
 def test_an_emotion_that_nobody_heard_is_left_out_of_all_means():

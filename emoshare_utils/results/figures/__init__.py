@@ -7,6 +7,7 @@ from emoshare_utils.results.figures.fig3_bars import bars
 from emoshare_utils.results.figures.forest import forest
 from emoshare_utils.results.figures.learning_curves import learning_curves
 from emoshare_utils.results.figures.style import save
+from emoshare_utils.results.figures.worth import worth
 
 __all__ = [
     "bars",
@@ -17,4 +18,5 @@ __all__ = [
     "save",
     "scatter",
     "share_distributions",
+    "worth",
 ]

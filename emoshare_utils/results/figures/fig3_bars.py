@@ -1,6 +1,7 @@
 """Fig. 3: the mean rho, or another metric, of each feature set and architecture."""
 
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ def bars(
     metric: str = "rho",
     expected: float | None = None,
     expected_kind: str = "",
+    panels: Mapping[str, float] | None = None,
     paper: bool = False,
 ) -> Figure:
     """Fig. 3: the mean rho over emotions of each feature set under each architecture.
@@ -41,6 +43,7 @@ def bars(
         metric: which metric, by its name in METRICS; intervals where the summary has them.
         expected: the mean rho of the expected shares, over the same emotions.
         expected_kind: "exact" or "estimated".
+        panels: the mean rho of other panels' shares, over the same emotions, by their names.
         paper: mark the paper's own means of rho where it has them.
 
     Raises:
@@ -56,14 +59,18 @@ def bars(
     rows.columns = [*PAIR, "seed", "n", "note", "mean", "low", "high"]
     encoders, architectures = ordered(rows["encoder"]), sorted(rows["architecture"].unique())
     most, name = max(len(architectures), 2), METRICS[metric].label
-    caption, notes = _caption(rows, name, split), _notes(rows)
-    height = 1.1 + 0.18 * most * len(encoders) + style.LINE_IN * notes.count("\n")
+    landmarks = {f"{name} {rho:.2f}": rho for name, rho in (panels or {}).items()}
+    caption, notes = _caption(rows, name, split, bool(panels)), _notes(rows)
+    if expected is not None and np.isfinite(expected):
+        kind = f" ({expected_kind})" if expected_kind else ""
+        landmarks[f"ρ of the expected share {expected:.2f}{kind}"] = expected
+    height = 1.1 + 0.18 * most * len(encoders)
+    height += style.LINE_IN * (notes.count("\n") + max(len(landmarks) - 1, 0))
     with style.drawing(style.COLUMN_IN, height) as figure:
         axes = figure.subplots()
         _systems(axes, rows, most, paper_table1() if paper else None, name)
         axes.axvline(0, color="black", linewidth=0.6)
-        if expected is not None and np.isfinite(expected):
-            _expected(axes, expected, expected_kind)
+        _landmarks(axes, landmarks)
         axes.margins(x=0.02)
         style.name_rows(axes, [style.wrapped(label(encoder)) for encoder in encoders])
         keys = style.architecture_keys(architectures, marker="s", ms=5, ls="none")
@@ -103,19 +110,27 @@ def _bar(axes: Axes, seeds: pd.DataFrame, y: float, look: dict[str, object]) -> 
     return style.number(mean)
 
 
-def _expected(axes: Axes, rho: float, kind: str) -> None:
-    axes.axvline(rho, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
-    above = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "bottom"}
-    words = f"ρ of the expected share {rho:.2f}" + (f" ({kind})" if kind else "")
-    axes.text(rho, 1, words, fontsize=6.5, **above)
+def _landmarks(axes: Axes, landmarks: Mapping[str, float]) -> None:
+    """A line at each rho, its name above the bars, higher for a higher rho; a panel's is dotted."""
+    for step, words in enumerate(sorted(landmarks, key=landmarks.get)):
+        look = {"color": "black", "linewidth": 0.6, "linestyle": (0, (1, 1.5))}
+        if words.startswith("ρ"):
+            look |= {"linewidth": 0.8, "linestyle": (0, (4, 2))}
+        axes.axvline(landmarks[words], **look)
+        upwards = look | {"arrowstyle": "-", "shrinkA": 0, "shrinkB": 0, "relpos": (1, 0)}
+        above = {"xytext": (0, 1 + 72 * style.LINE_IN * step), "textcoords": "offset points"}
+        above |= {"ha": "right", "va": "bottom", "fontsize": 6.5, "arrowprops": upwards}
+        axes.annotate(words, (landmarks[words], 1), xycoords=axes.get_xaxis_transform(), **above)
 
 
-def _caption(rows: pd.DataFrame, name: str, split: str) -> str:
+def _caption(rows: pd.DataFrame, name: str, split: str, panels: bool) -> str:
     counts = rows["n"].dropna().unique()
     n = f", n = {int(counts[0]):,} clips" if len(counts) == 1 else ""
     said = [f"mean {name} over emotions, {split}{n}"]
     if rows["low"].notna().any():
         said.append("lines: 95 % bootstrap interval over clips")
+    if panels:
+        said.append("dotted: other panels' shares in place of predictions")
     seeds = rows.groupby(PAIR)["seed"].nunique().max()
     if seeds > 1:
         said.append(f"dots: {seeds} seeds; bars and lines: their means")

@@ -117,9 +117,10 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def at_right(axes: Axes, y: float, words: str) -> None:
+def at_right(axes: Axes, y: float, words: str, colour: str = "black") -> None:
     """Words beside a row, to the right of the panel."""
-    axes.text(1.01, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
+    look = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 6.5}
+    axes.text(1.01, y, words, color=colour, **look)
 
 
 def side_by_side(n: int, step: float) -> np.ndarray:
