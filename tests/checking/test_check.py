@@ -104,17 +104,21 @@ def found(capsys, name: str = "mine", **given) -> tuple[bool, str]:
 def test_what_is_wrong_is_said_with_its_remedy(home, votes, capsys):
     new("mine", "votes.csv", "recordings")
     recordings = home / "recordings"
-    shutil.copy(recordings / "s0" / "00.wav", recordings / "s1" / "01.wav")  # the same audio
+    shutil.copy(recordings / "s0" / "00.wav", recordings / "s0" / "10.wav")  # of one speaker
     soundfile.write(recordings / "s2" / "02.wav", np.zeros(8000), 16_000)  # silent
     loud = np.clip(np.random.default_rng(0).normal(0, 2, 8000), -1, 1)
     soundfile.write(recordings / "s3" / "03.wav", loud, 44_100)
     fine, said = found(capsys)
     assert fine, said
-    assert "the same audio" in said and "s0/00 = s1/01" in said
+    assert "the same audio under two names: s0/00 = s0/10 -> keep one" in said
     assert "cannot be used, as s2/02: silent (1)" in said
     assert "clipped (over 0.1 % of samples at full scale): 1 clips, as s3/03" in said
     assert "another rate than 16,000 Hz, which most have: 1 clips, as s3/03" in said
     assert "shorter than 0.5 s: 1 clips, as s3/03" in said
+
+    for i in range(11, 20):  # of all other speakers, and so of all splits
+        shutil.copy(recordings / "s0" / "00.wav", recordings / f"s{i % 10}" / f"{i}.wav")
+    assert "the same audio in two splits: s0/00 = s0/10" in found(capsys)[1]
 
     (recordings / "s4" / "04.wav").unlink()
     split = np.repeat(["train", "train", "train", "devel", "devel"], 5 * 2)  # of ten clips
