@@ -219,3 +219,18 @@ def test_the_reference_lines_on_crema_d():
     measured = [0.363, 0.447, 0.481, 0.507, 0.361, 0.483, 0.427]
     np.testing.assert_allclose(table["rho"].iloc[:7], measured, atol=0.01)
     assert table["worth"].iloc[-1] == pytest.approx(3.1, abs=0.3)
+
+
+def test_the_page_of_results_says_what_the_published_table_says():
+    page = (PUBLISHED.parents[2] / "docs" / "results.md").read_text()
+    table = pd.read_csv(PUBLISHED / "worth.csv")
+    said = [f"{rho:.2f}".removeprefix("0") for rho in table["rho"]]
+    one, two, three, four, *_, system = said
+    listeners = f"reaches {one}, two {two}, three {three} and four {four}; the best system {system}"
+    assert listeners in page
+    worth, low, high = table[["worth", "worth_low", "worth_high"]].to_numpy().T
+    assert np.isinf(high[[5, 7]]).all()
+    assert f"worth {worth[7]:.1f} listeners ({low[7]:.1f} to more than four" in page
+    assert f"panel is ({worth[5]:.1f}; {low[5]:.1f} to more than four)" in page
+    said = f"worth {worth[6]:.1f} ({low[6]:.1f} to {high[6]:.1f}), the face panel "
+    assert f"{said}{worth[4]:.1f} ({low[4]:.1f} to {high[4]:.1f})" in page
