@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.files import atomic
 from emoshare_utils.names import ARCHITECTURES, GREY
+from emoshare_utils.results.figures.quickstart import spectrogram
 from emoshare_utils.results.figures.style import COLUMN_IN, drawing, style, wrapped
-
-WINDOW, HOP = 512, 160  # samples of the spectrogram's transform
-DYNAMIC_RANGE_DB = 70
 
 
 def draw(samples: np.ndarray, shares: pd.DataFrame, title: str = "") -> Figure:
@@ -30,17 +28,8 @@ def draw(samples: np.ndarray, shares: pd.DataFrame, title: str = "") -> Figure:
         wave, spectrum, bars = figure.subplots(3, 1, height_ratios=rows)
         wave.plot(seconds, samples, color=GREY, linewidth=0.4, rasterized=True)
         wave.set(ylabel="amplitude", xticklabels=[])
-        spectrum.specgram(
-            np.pad(samples, (0, max(0, WINDOW - len(samples)))),
-            NFFT=WINDOW,
-            Fs=SAMPLE_RATE,
-            noverlap=WINDOW - HOP,
-            cmap="magma",
-            scale="dB",
-        )
-        top = spectrum.images[0].get_array().max()
-        spectrum.images[0].set_clim(top - DYNAMIC_RANGE_DB, top)
-        spectrum.set(xlabel="time (s)", ylabel="frequency (Hz)")
+        spectrogram(spectrum, samples)
+        spectrum.set_xlabel("time (s)")
         for axes in (wave, spectrum):
             axes.set_xlim(0, len(samples) / SAMPLE_RATE)
         places, values = np.arange(len(shares)), shares["share"].to_numpy()

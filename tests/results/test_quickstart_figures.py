@@ -59,6 +59,17 @@ def test_spectrogram_and_weights_have_one_axis_in_seconds():
     assert rows.collections[0].get_array().shape == (2, 12)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n_samples", [400, 32_000])
+def test_digital_silence_has_a_spectrogram(tmp_path, n_samples):
+    silent = np.zeros(n_samples, np.float32)
+    silent[200] = 0.5
+    figure = attention(silent, {"Anger": np.ones(1)}, STATE_S, "")
+    save(figure, tmp_path, "attention", pd.DataFrame({"a": [1]}), "")
+    (image,) = figure.axes[0].images
+    assert np.isfinite(image.get_array()).all() and np.ptp(image.get_array()) <= 70.001
+
+
 def test_orange_is_more_than_the_mean_gives_and_blue_less():
     figure = attention(samples(), {"a": weights(4, 3), "b": weights(4, 0)}, 0.5, "")
     (mesh,) = (c for axes in figure.axes for c in axes.collections if c.get_array() is not None)

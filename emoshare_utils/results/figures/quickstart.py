@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib import mlab
 from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -74,17 +75,13 @@ def _line(axes: Axes, weights: np.ndarray, edges: np.ndarray) -> None:
 
 def spectrogram(axes: Axes, samples: np.ndarray) -> None:
     """Draw the spectrogram of samples (n,) at 16 kHz, its axis in seconds."""
-    axes.specgram(
-        np.pad(samples, (0, max(0, WINDOW - len(samples)))),
-        NFFT=WINDOW,
-        Fs=SAMPLE_RATE,
-        noverlap=WINDOW - HOP,
-        cmap="magma",
-        scale="dB",
-    )
-    (image,) = axes.images
-    top = image.get_array().max()
-    image.set_clim(top - DYNAMIC_RANGE_DB, top)
+    padded = np.pad(samples, (0, max(0, WINDOW + HOP - len(samples))))  # two columns at least
+    about = {"NFFT": WINDOW, "Fs": SAMPLE_RATE, "noverlap": WINDOW - HOP}
+    power, _, seconds = mlab.specgram(padded, **about)
+    level = 10 * np.log10(np.maximum(power, power.max() / 10 ** (DYNAMIC_RANGE_DB / 10)))
+    ends = seconds[0] - HOP / 2 / SAMPLE_RATE, seconds[-1] + HOP / 2 / SAMPLE_RATE
+    place = {"extent": (*ends, 0, SAMPLE_RATE / 2), "aspect": "auto", "origin": "lower"}
+    axes.imshow(level, cmap="magma", **place)
     axes.set(ylabel="frequency (kHz)", yticks=[0, 4000, 8000], yticklabels=["0", "4", "8"])
 
 
