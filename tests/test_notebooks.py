@@ -175,6 +175,7 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
         "table2": ("csv", "html", "tex"),
         "fig2": ("pdf", "png", "csv"),
         "fig3": ("pdf", "png", "csv"),
+        "worth": ("pdf", "png", "csv"),
         "paper_means": ("pdf", "png", "csv"),
         "paper_differences": ("pdf", "png", "csv"),
         "claims": ("csv", "html", "tex"),
@@ -447,6 +448,11 @@ def test_six_emotions_in_crema_d_s_layout(home, tmp_path):
     assert results["emotion"].nunique() == 6
     assert set(results["split"]) == {"devel", "test"}
     assert set(pd.read_parquet(this.folder / "expected_rho.parquet")["kind"]) == {"estimated"}
+    votes = pd.read_parquet(this.folder / "votes.parquet")
+    panels = {"voice", "face panel", "audio-visual panel", "intended emotion"}
+    assert set(votes["panel"]) == panels and (votes["panel"].value_counts() == 23).all()
+    worth = pd.read_csv(this.figures / "worth.csv")
+    assert panels - {"voice"} < set(worth["who"]) and worth["listeners"].max() == 6
     assert not (this.folder / "submission.csv").exists()
     variants = pd.read_csv(this.figures / "variants.csv")
     assert {"paper", "output", "released"} < set(variants["variant"])
