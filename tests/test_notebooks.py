@@ -344,6 +344,9 @@ def test_quickstart_with_the_system_that_ships(home, tmp_path):
     shares = pd.read_csv(this.figures / "pipeline.csv")
     assert list(shares["emotion"]) == list(load_system().emotions)
     assert shares[["share", "low", "high"]].stack().between(0, 1).all()
+    # README's picture is this one, drawn with the system that ships now
+    published = pd.read_csv(PROJECT / "figures" / "published" / "quickstart" / "pipeline.csv")
+    pd.testing.assert_frame_equal(published, shares, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("architecture", [1, 2])
