@@ -46,6 +46,7 @@ test: $(READY) ## Run all tests, the files side by side on all cores
 bench: $(READY) ## Measure speed and memory against the released recipe: runs/bench/, figures/bench/ (30 minutes)
 	$(BIN)/python -m benchmarks.extraction $(ARGS)
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.small_networks
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
