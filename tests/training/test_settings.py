@@ -91,9 +91,9 @@ def test_the_demos_settings_are_stored_as_ever():
         '"ffnn_2": [32], "scale": "sqrt", "output": "sigmoid"}'
     )
     assert json.dumps(Training.of(profile["training"]).stored()) == (
-        '{"learning_rate": 0.002, "batch_size": 32, "epochs": 8, "patience": 3, '
+        '{"learning_rate": 0.003, "batch_size": 32, "epochs": 5, "patience": 3, '
         '"standardise": true, "max_frames": null, "precision": "float32", '
-        '"start_at_mean": true, "average": 0.0, "shift": 0.0, "shuffle_shares": false}'
+        '"start_at_mean": true, "average": 0.98, "shift": 0.0, "shuffle_shares": false}'
     )
 
 
