@@ -17,8 +17,8 @@ from emoshare_utils.models.layers import CNN
 from emoshare_utils.models.padding import mask
 from emoshare_utils.models.regressor import Regressor
 
-# Winograd's F(4, 3): 4 outputs of a convolution of kernel 3 from 6 products in place of 12, with
-# W = filter W, V = INPUT x, and outputs OUTPUT (W * V). Lavin and Gray 2016, section 4.3.
+# Winograd's F(4, 3) (Lavin and Gray 2016, section 4.3): 4 outputs of a convolution of kernel 3 from
+# 6 products, of INPUT times 6 frames with KERNEL times the kernel, in place of 12.
 TILE = 4
 WIDE = 128  # features, from which on the products cost more than the transforms
 INPUT = torch.tensor(
@@ -44,7 +44,7 @@ KERNEL = torch.tensor(
 
 
 def can_join(networks: Sequence[Regressor], features: Tensor) -> bool:
-    """Whether `cnns` computes these CNNs: on a CPU in float32, if they are plain and small.
+    """Whether `JoinedCNNs` computes these: on a CPU in float32, if they are plain and small.
 
     A large network keeps a core busy by itself.
     """
@@ -114,13 +114,9 @@ class _Tiled(Function):
 
     @staticmethod
     def forward(ctx, tiles: Tensor, kernel: Tensor, bias: Tensor, real: Tensor) -> Tensor:
-        networks, channels = bias.shape  # kernel (6, W, E, C)
-        m = (
-            torch.bmm(tiles, kernel.flatten(2))
-            .view(TILE + 2, -1, networks, channels)
-            .transpose(1, 2)
-        )
-        y = m.new_empty(networks, m.shape[2], TILE, channels)
+        products = torch.bmm(tiles, kernel.flatten(2))  # (6, T, E C), by a kernel (6, W, E, C)
+        m = products.unflatten(2, bias.shape).transpose(1, 2)  # (6, E, T, C)
+        y = m.new_empty(len(bias), m.shape[2], TILE, m.shape[3])
         plus, minus, plus2, minus2 = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
         torch.add(plus2 + m[0], plus, out=y[:, :, 0])
         torch.add(minus, minus2, alpha=2, out=y[:, :, 1])

@@ -50,18 +50,29 @@ def predict_batch(
     pool: Executor, networks: Sequence[Regressor], micro_batches: Sequence[MicroBatch]
 ) -> Tensor:
     """The share that each network predicts for each clip of a batch, (N, networks)."""
-    n_clips = sum(len(rows) for rows, _, _ in micro_batches)
-    predictions = torch.empty(n_clips, len(networks))
+    predictions = _empty(networks, micro_batches)
     if can_join(networks, micro_batches[0].features):
         found = pool.map(partial(_frames, JoinedCNNs(networks)), micro_batches)
-        for rows, features, lengths in after_cnns(micro_batches, list(found)):
-            shares = pool.map(_shares_after_cnn, networks, features, repeat(lengths))
-            predictions[rows] = torch.stack(list(shares), dim=1)
-        return predictions
+        return predict_after_cnns(pool, networks, after_cnns(micro_batches, list(found)))
     for rows, features, lengths in micro_batches:
         shares = pool.map(_shares, networks, repeat(features), repeat(lengths))
         predictions[rows] = torch.stack(list(shares), dim=1)
     return predictions
+
+
+def predict_after_cnns(
+    pool: Executor, networks: Sequence[Regressor], groups: Sequence[MicroBatch]
+) -> Tensor:
+    """`predict_batch` from what `batches.after_cnns` gave."""
+    predictions = _empty(networks, groups)
+    for rows, features, lengths in groups:
+        shares = pool.map(_shares_after_cnn, networks, features, repeat(lengths))
+        predictions[rows] = torch.stack(list(shares), dim=1)
+    return predictions
+
+
+def _empty(networks: Sequence[Regressor], micro_batches: Sequence[MicroBatch]) -> Tensor:
+    return torch.empty(sum(len(rows) for rows, _, _ in micro_batches), len(networks))
 
 
 @torch.no_grad()

@@ -1,16 +1,17 @@
 """The step that the networks of all emotions take together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 
 import torch
 from torch import Tensor
 
 from emoshare_utils.models.joined import JoinedCNNs, can_join
+from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.batches import MicroBatch, after_cnns
 from emoshare_utils.training.learner import Learner, Part, plus
 from emoshare_utils.training.losses import derivative, mse
-from emoshare_utils.training.predictions import predict_batch
+from emoshare_utils.training.predictions import predict_after_cnns, predict_batch
 
 GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
 
@@ -44,7 +45,7 @@ def _step(
         return learner.update(total) if group is groups[-1] else total
 
     tasks = []
-    slopes = _slopes(pool, learners, micro_batches, shares)
+    slopes = _slopes(learners, lambda nets: predict_batch(pool, nets, micro_batches), shares)
     for learner, *of_one in zip(learners, shares.T, slopes):
         task = None
         for group in groups:
@@ -61,12 +62,12 @@ def _joined_step(
     shares: Tensor,
 ) -> None:
     """`step` whose CNNs are computed together: all forwards, then each network, then backwards."""
-    slopes = _slopes(pool, learners, micro_batches, shares)
     joined = JoinedCNNs([learner.network for learner in learners])
     # the longest clips first, so that all cores end together
     longest_first = pool.map(lambda batch: joined(*batch[1:]), micro_batches[::-1])
     frames = list(longest_first)[::-1]
     groups = after_cnns(micro_batches, frames)
+    slopes = _slopes(learners, lambda nets: predict_after_cnns(pool, nets, groups), shares)
 
     def after_cnn(place: int) -> tuple[Part, list[Tensor]]:
         total, gradients = None, []
@@ -112,15 +113,17 @@ def _apart(gradients: Sequence[Sequence[Tensor]], outputs: Sequence[Tensor]) -> 
 
 
 def _slopes(
-    pool: Executor,
     learners: Sequence[Learner],
-    micro_batches: Sequence[MicroBatch],
+    predict: Callable[[list[Regressor]], Tensor],
     shares: Tensor,
 ) -> list[Tensor | None]:
-    """For each learner the derivative of its loss by its predictions, (N,); None for `mse`."""
+    """For each learner the derivative of its loss by its predictions, (N,); None for `mse`.
+
+    `predict` gives the shares that networks predict for the batch, (N, networks).
+    """
     if all(learner.loss is mse for learner in learners):
         return [None] * len(learners)
-    predictions = predict_batch(pool, [each.network for each in learners], micro_batches)
+    predictions = predict([learner.network for learner in learners])
     slopes = []
     for learner, *of_one in zip(learners, predictions.T, shares.T):
         loss, slope = derivative(learner.loss, *of_one)
