@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        resumes = {"run": "resumes with that notebook", "predict": "with --csv goes on from there"}
+        resumes = {"run": "resumes with that notebook", "predict": "with --csv resumes there"}
         said = f": the same command {resumes[name]}" if name in resumes else ""
         print(f"\nstopped{stopped}{said}", file=sys.stderr)
         return 130
@@ -89,7 +89,7 @@ def _add_predicting(commands: argparse._SubParsersAction) -> None:
     predict.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders of them")
     about = "a folder that export wrote; else the system that ships"
     predict.add_argument("--system", metavar="DIR", help=about)
-    about = "write a table, a row per recording; the same command goes on where it was stopped"
+    about = "write a table, a row per recording; stopped, the same command resumes"
     predict.add_argument("--csv", metavar="FILE", help=about)
     about = "draw the first 20 recordings and their shares"
     predict.add_argument("--picture", action="store_true", help=about)

@@ -1,7 +1,8 @@
-"""The benchmark of a GPU, at toy size on the CPU: what it writes, and how it spends its time."""
+"""The benchmark of a GPU at toy size on the CPU, and that of small networks."""
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +10,11 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import gpu
+from benchmarks import gpu, small_networks
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.device import one_thread
 from emoshare_utils.files import read_json
+from emoshare_utils.models.regressor import Sizes
 
 CPU = torch.device("cpu")
 TOY = replace(gpu.SMOKE, files=4, clips=24, part=12)
@@ -170,3 +172,16 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         gpu.main([])
     assert "--smoke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("profile", small_networks.PROFILES)
+def test_small_networks_are_those_of_the_profiles(profile):
+    given = yaml.safe_load(PROFILE.with_stem(profile).read_text())
+    sizes, batch_size = small_networks.PROFILES[profile]
+    assert json.dumps(asdict(Sizes.of(given["sizes"]))) == json.dumps(asdict(sizes))
+    assert batch_size == given["training"]["batch_size"]
+
+
+@pytest.mark.parametrize("architecture", [1, 2])
+def test_plain_small_networks_predict_the_same_shares(architecture):
+    assert small_networks.same_first_step(architecture, "demo", "fbank") < 1e-6

@@ -28,7 +28,7 @@ def predict(
     Args:
         paths: audio files, and folders that are searched with all below.
         system: a folder that `export` wrote; None: the one that ships.
-        csv: the table's file; interrupted, the same command goes on.
+        csv: the table's file; interrupted, the same command resumes.
         picture: draw the first `MOST_PICTURES` recordings, as PNG.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Many recordings -> one table, a row each; what was interrupted goes on where it was.
+"""Many recordings -> one table, a row each; what was interrupted resumes.
 
 While it is being made, the table is a folder of parts beside the file that it becomes. A part holds
 the rows of some dozens of recordings and is there whole or not at all. A row counts again only for
