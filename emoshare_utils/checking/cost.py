@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from emoshare_utils.checking.hub import where_to_get
 from emoshare_utils.checking.report import Report
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.encoders import load_encoders
 from emoshare_utils.features.extract import expected_frames, extract_layers
@@ -27,12 +29,16 @@ from emoshare_utils.models.padding import max_frames
 from emoshare_utils.models.regressor import Sizes, build
 from emoshare_utils.names import split_layer, system
 from emoshare_utils.paths import Run, home
-from emoshare_utils.training.settings import Training
-from emoshare_utils.training.systems import collect, train_system
+from emoshare_utils.training.batches import loader_for
+from emoshare_utils.training.loop import new_learners
+from emoshare_utils.training.predictions import predict
+from emoshare_utils.training.settings import Job, Training
+from emoshare_utils.training.steps import step
+from emoshare_utils.training.systems import collect
 
 FEW, MANY = 4, 32  # clips that an encoder is tried on: a slow one on few
 SLOW_S = 0.1  # a clip
-EPOCHS = 2  # that are timed
+TIMED = 2  # steps, after one that is not
 FLOAT16, FLOAT32 = 2, 4  # bytes
 NOTEBOOK_S = 20  # to start one and draw its figures, as measured on two cores
 
@@ -215,34 +221,42 @@ def _epoch_s(
     sizes: Sizes,
     training: Training,
 ) -> float:
-    """Seconds of an epoch over the corpus, from epochs of one batch of noise.
+    """Seconds of an epoch over the corpus, from steps and predictions of one batch of noise.
 
-    What a training takes before its first epoch is the same in two of different length, and so is
-    not in their difference; the first of the three compiles kernels.
+    The first of each, which compiles kernels, does not count; of the others the fastest does.
     """
     fixed = PAPER_SAMPLES // encoded.encoder.settings.get("hop", 320)
     padded = max_frames(parameters["padding"], int(fixed))
     n_train, n_devel = len(corpus.split("train")), len(corpus.split("devel"))
     n = min(training.batch_size, n_train)
-    noise = _noise(corpus, n, max(2, n * n_devel // n_train))
-    store, spent = _store(noise, encoded, folder), []
-    for seed, epochs in enumerate((1, 1, 1 + EPOCHS)):
-        used = replace(training, epochs=epochs, patience=epochs, max_frames=padded)
-        begun = time.perf_counter()
-        train_system(
-            noise, store, architecture, seed, folder / "models", sizes, used, parameters["device"]
-        )
-        spent.append(time.perf_counter() - begun)
-    _, once, more = spent
-    return max(more - once, more / 10) / EPOCHS * n_train / n
+    noise, device = _noise(corpus, n), choose_device(parameters["device"])
+    used = replace(training, max_frames=padded)
+    job = Job(noise, _store(noise, encoded, folder), architecture, 0, sizes, used)
+    shares, clip_ids = noise.shares("train"), noise.clips["clip_id"].to_numpy()
+    named = pd.DataFrame(shares, clip_ids, list(noise.emotions))
+    learners = list(new_learners(job, named, device).values())
+    networks, targets = [each.network for each in learners], torch.from_numpy(shares).float()
+    loader = loader_for(networks[0], job.store, used, device)
+    steps, predictions = [], []
+    with one_worker_per_core() as pool:
+        for _ in range(1 + TIMED):
+            begun = time.perf_counter()
+            for batch, micro_batches in loader.batches([np.arange(n)], clip_ids):
+                step(pool, learners, micro_batches, targets[batch])
+            predict(pool, networks, loader, clip_ids)  # a GPU has finished the step, too, after it
+            between = time.perf_counter()
+            predict(pool, networks, loader, clip_ids)
+            predictions.append(time.perf_counter() - between)
+            steps.append(between - begun - predictions[-1])
+    seconds = max(min(steps[1:]), 0.0) * n_train + min(predictions[1:]) * n_devel
+    return seconds / n
 
 
-def _noise(corpus: Corpus, n_train: int, n_devel: int) -> Corpus:
-    """So many clips with random shares."""
-    names = [f"clip{i}" for i in range(n_train + n_devel)]
-    clips = pd.DataFrame({"clip_id": names, "audio_checksum": ""})
-    clips["split"] = np.repeat(["train", "devel"], [n_train, n_devel])
-    shares = np.random.default_rng(0).random((len(clips), len(corpus.emotions)))
+def _noise(corpus: Corpus, n: int) -> Corpus:
+    """So many clips of train with random shares."""
+    clips = pd.DataFrame({"clip_id": [f"clip{i}" for i in range(n)], "split": "train"})
+    clips["audio_checksum"] = ""
+    shares = np.random.default_rng(0).random((n, len(corpus.emotions)))
     return corpus.with_clips(clips.join(pd.DataFrame(shares, columns=list(corpus.emotions))))
 
 

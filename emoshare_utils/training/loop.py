@@ -36,7 +36,7 @@ def train(
     """
     order = np.random.default_rng(job.seed)
     train_shares, devel_shares = _shares(job, "train", order), _shares(job, "devel", order)
-    learners = _learners(job, train_shares, device)
+    learners = new_learners(job, train_shares, device)
     done, history = checkpoints.restore(folder, job.about, learners, order)
     if done:
         print(f"{job.label}: resumes after epoch {done}")
@@ -75,16 +75,8 @@ def train(
     return networks, pd.DataFrame(history)
 
 
-def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:
-    """The shares that training sees of a split: a row per clip_id, a column per emotion."""
-    shares = job.corpus.shares(split)
-    if job.training.shuffle_shares:
-        shares = order.permuted(shares, axis=0)
-    return pd.DataFrame(shares, job.corpus.split(split)["clip_id"], list(job.corpus.emotions))
-
-
-def _learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[str, Learner]:
-    """A learner for every emotion, with initial weights; shares (clips, emotions)."""
+def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[str, Learner]:
+    """A learner for every emotion, with initial weights; shares (clips, emotions) of train."""
     training = job.training
     standardise = Standardise(job.store.width)
     if training.standardise:
@@ -98,6 +90,14 @@ def _learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[str,
         network, loss = network.to(device), LOSSES[training.loss]
         learners[emotion] = Learner(network, training.learning_rate, training.average, loss)
     return learners
+
+
+def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:
+    """The shares that training sees of a split: a row per clip_id, a column per emotion."""
+    shares = job.corpus.shares(split)
+    if job.training.shuffle_shares:
+        shares = order.permuted(shares, axis=0)
+    return pd.DataFrame(shares, job.corpus.split(split)["clip_id"], list(job.corpus.emotions))
 
 
 def initial(job: Job, emotion: str) -> Regressor:
