@@ -2,7 +2,7 @@
 
 Whisper was trained on 30 s at a time, shorter clips filled up with silence. So is every clip here,
 and the frames beyond its end are cut off: what is left is every frame that begins within the clip,
-one each 20 ms, ceil(n / 320) of n samples. A clip of more than 30 s is read in pieces of 30 s,
+one each 20 ms, ceil(n / 320) of n samples. A clip of more than 30 s is read in windows of 30 s,
 which know nothing of each other.
 
 w2v-BERT reads two log-mels of 25 ms, one every 10 ms, per frame: floor((n - 560) / 320) + 1 frames.
@@ -75,23 +75,23 @@ class LogMelEncoder(nn.Module):
         if self.normalise:
             clips = [normalised(clip) for clip in clips]
         longest = getattr(self.extractor, "n_samples", None)  # Whisper: 30 s
-        pieces = [piece for clip in clips for piece in clip.split(longest or len(clip))]
-        starts = range(0, len(pieces), self.at_a_time)
-        states = [self._states(pieces[start : start + self.at_a_time]) for start in starts]
+        windows = [window for clip in clips for window in clip.split(longest or len(clip))]
+        starts = range(0, len(windows), self.at_a_time)
+        states = [self._states(windows[start : start + self.at_a_time]) for start in starts]
         lengths = [self._n_frames(clip) for clip in clips]
         for layer in zip(*states):
             yield torch.cat(layer), lengths
 
-    def _states(self, pieces: Sequence[Tensor]) -> list[Tensor]:
-        """Layer 0, 1, ... and the last: the frames of all pieces, end to end."""
+    def _states(self, windows: Sequence[Tensor]) -> list[Tensor]:
+        """Layer 0, 1, ... and the last: the frames of all windows, end to end."""
         inputs = self.extractor(
-            [piece.numpy() for piece in pieces],
+            [window.numpy() for window in windows],
             sampling_rate=self.extractor.sampling_rate,
             return_tensors="pt",
         ).to(self.model.device)
         inputs["input_features"] = inputs["input_features"].to(self.model.dtype)
         out = self.model(**inputs, output_hidden_states=True)
-        lengths = torch.tensor([self._n_frames(piece) for piece in pieces])
+        lengths = torch.tensor([self._n_frames(window) for window in windows])
         real = mask(lengths, out.last_hidden_state.shape[1]).to(self.model.device)
         return [state[real] for state in (*out.hidden_states[:-1], out.last_hidden_state)]
 
