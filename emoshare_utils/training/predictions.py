@@ -41,19 +41,29 @@ def predict(
     predictions = np.empty((len(clip_ids), len(networks)))
     by_length = np.argsort(loader.store.lengths(clip_ids), kind="stable")
     batches = loader.batches(in_batches(by_length, EVALUATION_BATCH), clip_ids)
+    joined = None
     for batch, micro_batches in batches:
-        predictions[batch] = predict_batch(pool, networks, micro_batches)
+        if joined is None and can_join(networks, micro_batches[0].features):
+            joined = JoinedCNNs(networks)
+        predictions[batch] = predict_batch(pool, networks, micro_batches, joined)
     return predictions
 
 
 def predict_batch(
-    pool: Executor, networks: Sequence[Regressor], micro_batches: Sequence[MicroBatch]
+    pool: Executor,
+    networks: Sequence[Regressor],
+    micro_batches: Sequence[MicroBatch],
+    joined: JoinedCNNs | None = None,
 ) -> Tensor:
-    """The share that each network predicts for each clip of a batch, (N, networks)."""
-    predictions = _empty(networks, micro_batches)
-    if can_join(networks, micro_batches[0].features):
-        found = pool.map(partial(_frames, JoinedCNNs(networks)), micro_batches)
+    """The share that each network predicts for each clip of a batch, (N, networks).
+
+    Args:
+        joined: the networks' CNNs, to be computed together; None: each by itself.
+    """
+    if joined is not None:
+        found = pool.map(partial(_frames, joined), micro_batches)
         return predict_after_cnns(pool, networks, after_cnns(micro_batches, list(found)))
+    predictions = _empty(networks, micro_batches)
     for rows, features, lengths in micro_batches:
         shares = pool.map(_shares, networks, repeat(features), repeat(lengths))
         predictions[rows] = torch.stack(list(shares), dim=1)
