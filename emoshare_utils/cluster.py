@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from emoshare_utils.errors import UserError
+
 if TYPE_CHECKING:
     from distributed import Client, Future
 
@@ -22,7 +24,7 @@ CONNECT_S = 30  # seconds to wait for a scheduler, for its first worker, and for
 Result = TypeVar("Result")
 
 
-class ClusterError(RuntimeError):
+class ClusterError(UserError, RuntimeError):
     """A scheduler that cannot be reached, or workers that cannot do the work."""
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from emoshare_utils.errors import UserError
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -23,7 +25,7 @@ UNSEALED = b"sealed-crc32:00000000"  # its value before the checksum is known
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula starts with
 
 
-class FolderError(RuntimeError):
+class FolderError(UserError, RuntimeError):
     """A folder that cannot be written, or that another process is writing; it says what to do."""
 
 

@@ -17,6 +17,7 @@ from threading import RLock
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from emoshare_utils.errors import UserError
 from emoshare_utils.files import checksum
 from emoshare_utils.paths import resolve, shown
 
@@ -42,13 +43,13 @@ LABELS = {
 }
 
 
-class UnknownName(ValueError, KeyError):
+class UnknownName(UserError, ValueError, KeyError):
     """A name that no registry entry has; the message has the nearest one or all there are."""
 
     __str__ = Exception.__str__  # a KeyError shows the repr of its message
 
 
-class ExtensionError(ValueError):
+class ExtensionError(UserError, ValueError):
     """A file in EMOSHARE_EXTENSIONS that cannot be run; the message has the cause."""
 
 
@@ -253,17 +254,20 @@ def split_layer(name: str) -> tuple[str, int | str | None]:
 
 
 def label(encoder: str) -> str:
-    """The name of a feature set as a reader should see it; an unknown id stays itself."""
+    """The name of a feature set as a reader should see it; an unknown id stays itself.
+
+    "HuBERT-mini L2" is its layer 2.
+    """
     model, layer = split_layer(encoder)
     name = LABELS.get(model, model)
     if layer is None:
         return name
-    return f"{name}, all layers" if layer == POOLED else f"{name}, layer {layer}"
+    return f"{name}, all layers" if layer == POOLED else f"{name} L{layer}"
 
 
 def system(encoder: str, architecture: int) -> str:
-    """A short name for a feature set under an architecture, as "MFCC A2"."""
-    return f"{label(encoder)} {ARCHITECTURES[architecture].short}"
+    """A short name for a feature set under an architecture, as "HuBERT-mini L2 (A2)"."""
+    return f"{label(encoder)} ({ARCHITECTURES[architecture].short})"
 
 
 def ordered(encoders: Iterable[str]) -> list[str]:

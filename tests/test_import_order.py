@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "emoshare_utils"
 FLOORS = [
+    {"errors"},
     {"files", "device", "progress", "paths", "cluster"},
     {"storage"},
     {"names"},

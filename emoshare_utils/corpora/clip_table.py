@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.errors import NotMadeYet, UserError
 from emoshare_utils.files import read_json, write_json
 from emoshare_utils.storage import read_parquet, write_parquet
 
@@ -40,7 +41,7 @@ PAPER_EMOTIONS = (
 )
 
 
-class CorpusError(ValueError):
+class CorpusError(UserError, ValueError):
     """A corpus that cannot be used as it is; the message names the file and what to do."""
 
 
@@ -81,7 +82,7 @@ class Corpus:
         the file that is not as it was written."""
         for name in ("clips.parquet", "corpus.json"):
             if not (folder / name).is_file():
-                raise FileNotFoundError(
+                raise NotMadeYet(
                     f"{folder / name} is not there: run notebooks/01_data_preparation.ipynb "
                     f"with run = {folder.name!r} first"
                 )

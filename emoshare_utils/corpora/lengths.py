@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from emoshare_utils.errors import UserError
+
 # A writer that cannot go back (SoX into a pipe, a recorder that died) leaves a placeholder where
 # the number of bytes belongs: 0, -1, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 2,000,000,000, ... Every
 # size from here on is one: no clip that we take is so large (an hour at 48 kHz in stereo is 0.7
@@ -19,7 +21,7 @@ FIRST_FRAME_WITHIN = 8192  # bytes of a stream that was cut: the longest frame h
 STRAY_BYTES = 1024  # so many after the samples may belong to nothing, as an ID3v1 tag
 
 
-class AudioError(ValueError):
+class AudioError(UserError, ValueError):
     """An unusable file; the message is the reason."""
 
 

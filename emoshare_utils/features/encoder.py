@@ -32,12 +32,13 @@ import pandas as pd
 import torch
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
+from emoshare_utils.errors import UserError
 
 CPU = torch.device("cpu")
 THREE_S = 48_000  # samples
 
 
-class EncoderError(RuntimeError):
+class EncoderError(UserError, RuntimeError):
     """Raised for an encoder that cannot be loaded, does not read samples, or lacks the layer."""
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.errors import NotMadeYet
 from emoshare_utils.files import (
     DamagedError,
     FolderError,
@@ -283,7 +284,7 @@ def open_store(features: str | Path, encoder: str) -> FeatureStore:
     """The store last extracted for `encoder`; FileNotFoundError names the notebook to run first."""
     folder = stored(features).get(encoder)
     if folder is None or not (Path(features) / folder).is_dir():
-        raise FileNotFoundError(
+        raise NotMadeYet(
             f"{features} has no frames from {encoder!r}: run "
             f"notebooks/02_embedding_extraction.ipynb with encoder = {encoder!r} first"
         )

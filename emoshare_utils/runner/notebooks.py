@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emoshare_utils.errors import UserError
 from emoshare_utils.paths import home, shown
 
 
-class WorkbookError(ValueError):
+class WorkbookError(UserError, ValueError):
     """A run that cannot start; the message names the value and what to do."""
 
 

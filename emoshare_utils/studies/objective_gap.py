@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from emoshare_utils.errors import NotMadeYet
 from emoshare_utils.names import system
 from emoshare_utils.results.comparisons import Contrasts, better_architectures
 from emoshare_utils.results.predictions import read_networks
@@ -30,7 +31,7 @@ def encoders_to_study(file: Path, asked: Sequence[str]) -> tuple[pd.DataFrame, l
     trained = networks.groupby("encoder")["architecture"].nunique()
     encoders = [name for name in asked if trained.get(name, 0) == trained.max()]
     if not encoders:
-        raise FileNotFoundError(
+        raise NotMadeYet(
             f"{file} has none of the encoders asked for: run notebooks/03_training.ipynb with "
             f"encoder = {list(asked)}"
         )
