@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.results.enough import FEWEST_SPEAKERS
+
 LEVEL = 0.9
 FLOOR = 0.01
-LEAST_SPEAKERS = 5  # fewer calibrate nothing: there is no interval
-LEAST_CLIPS = 50
+LEAST_CLIPS = 50  # as many are needed for a quantile of .9; with fewer there is no interval
 MOST = 0.25  # of the clips, whose coverage is told apart: high shares are missed more often
 HALVES = 200  # random halves of the speakers, to measure coverage
 
@@ -67,7 +68,7 @@ def calibrate(predictions: pd.DataFrame, speakers: pd.Series) -> Intervals:
     known = predictions.dropna(subset=["share", "prediction"])
     known = known.assign(speaker=known["clip_id"].map(speakers)).dropna(subset="speaker")
     people, clips = known["speaker"].nunique(), known["clip_id"].nunique()
-    if people < LEAST_SPEAKERS or clips < LEAST_CLIPS:
+    if people < FEWEST_SPEAKERS or clips < LEAST_CLIPS:
         return Intervals({}, {}, people, clips)
     quantiles, coverage = {}, {}
     for emotion, rows in known.groupby("emotion", sort=False):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.names import ARCHITECTURES, label, ordered, system
+from emoshare_utils.results.enough import FLAT, are_flat, flat, too_few
 from emoshare_utils.results.metrics import (
     CONSTANT_SHARE,
     constant_shares,
@@ -52,7 +53,9 @@ def compare(
         One row per contrast: contrast, split, n, n_speakers, seeds (the fewest of its systems),
         difference, ci_low, ci_high, ci_speakers_low, ci_speakers_high, sign: 1 where the
         intervals lie above 0, -1 where they lie below, 0 where one of them includes 0 or there is
-        none, and note: which emotions the means leave out, or why the difference is undefined.
+        none, where there are too few clips or speakers (`enough`), or where the predictions of a
+        system hardly vary; and note: which emotions the means leave out, or why the difference, its
+        interval or its sign is undefined.
 
     Raises:
         ValueError: a contrast names a system without predictions, or systems do not predict the
@@ -86,7 +89,9 @@ def compare(
     table = []
     for name, weights in contrasts.items():
         row = {"contrast": name} | about | _difference(group, weights, means, samples)
-        table.append(row | {"note": _note(group, weights, scored, emotions, row)})
+        row["note"] = _note(group, weights, scored, emotions, row)
+        unsure = too_few(row["n"], row["n_speakers"]) or FLAT in row["note"]
+        table.append(row | {"sign": 0 if unsure else row["sign"]})
     return pd.DataFrame(table, columns=_COLUMNS)
 
 
@@ -129,24 +134,27 @@ def _note(
     emotions: Sequence[str],
     row: Mapping[str, float],
 ) -> str:
-    """Say which emotions a contrast leaves out, or why it or its interval is undefined."""
+    """Say which emotions a contrast leaves out, or why it, its interval or sign is undefined."""
     constant = constant_shares(group.shares)
     left_out = [name for name, one in zip(group.emotions, constant) if one]
     absent = [name for name in emotions if name not in group.emotions]
     why = {"no result": absent, CONSTANT_SHARE: left_out}
     for number, (encoder, architecture, *_) in enumerate(group.systems):
         if (encoder, architecture) in weights:
-            for column in np.flatnonzero(np.isnan(scored[number]) & ~constant):
-                predicted = group.predictions[number][:, column]
-                reason = why_undefined(group.shares[:, column], predicted)
+            for column in np.flatnonzero(~constant):
+                pair = group.shares[:, column], group.predictions[number][:, column]
+                undefined = np.isnan(scored[number, column])
+                reason = why_undefined(*pair) if undefined else flat(*pair) and FLAT
                 of = f"{group.emotions[column]} ({system(encoder, architecture)})"
                 why[reason] = [*dict.fromkeys([*why.get(reason, []), of])]  # once for all seeds
+    why.pop("", None)
     why = {reason: names for reason, names in why.items() if names}
     defined = bool(np.isfinite(row["difference"]))
     note = mean_note(why, len(absent) + len(left_out), len(emotions), defined)
-    if defined and np.isnan(row["ci_low"]):
-        note = "; ".join(filter(None, [note, "undefined in most resamples: no interval"]))
-    return note
+    few = defined and too_few(row["n"], row["n_speakers"])
+    if defined and not few and np.isnan(row["ci_low"]):
+        few = "undefined in most resamples: no interval"
+    return "; ".join(filter(None, [note, few]))
 
 
 def architecture_gains(summary: pd.DataFrame) -> Contrasts:
@@ -166,9 +174,12 @@ def architecture_gains(summary: pd.DataFrame) -> Contrasts:
 def better_architectures(summary: pd.DataFrame) -> list[tuple[str, int]]:
     """Each feature set with its better architecture (mean rho over seeds), the best set first.
 
-    A system without a mean rho (`metrics.mean_over_emotions`) is not the better one.
+    A system without a mean rho (`metrics.mean_over_emotions`), or whose predictions hardly vary, is
+    not the better one.
     """
-    systems = _networks(summary).groupby(["encoder", "architecture"])["mean_rho"]
+    networks = _networks(summary)
+    networks = networks.assign(mean_rho=networks["mean_rho"].mask(are_flat(networks["note"])))
+    systems = networks.groupby(["encoder", "architecture"])["mean_rho"]
     means = systems.mean(skipna=False).dropna()
     chosen = means.sort_values(ascending=False).reset_index().drop_duplicates("encoder")
     return list(chosen[["encoder", "architecture"]].itertuples(index=False, name=None))

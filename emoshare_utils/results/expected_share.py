@@ -18,6 +18,7 @@ from scipy import stats
 
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus
 from emoshare_utils.corpora.panels import are_votes
+from emoshare_utils.results.enough import too_few_expected
 from emoshare_utils.results.metrics import mean_over_emotions, spearman
 
 EXACT, ESTIMATED = "exact", "estimated"
@@ -30,9 +31,10 @@ def expected_rhos(corpus: Corpus) -> pd.DataFrame:
     """Rho of the expected share per emotion, over all clips and in each split that has shares.
 
     Returns:
-        emotion, split ("all" for all clips), kind, rho. The kind is "exact" for simulated
+        emotion, split ("all" for all clips), kind, rho, note. The kind is "exact" for simulated
         listeners with columns expected_<emotion>, and "estimated" where the number of listeners
-        is known. There is no row where neither is, or where the share is constant.
+        is known. Too few clips (`enough`) have no rho, and a note that says so. There is no row
+        where neither is known, or where the share is constant.
     """
     rows, splits, clips = [], ["all", *SPLITS], corpus.clips
     known_shares = [emotion for emotion in corpus.emotions if f"expected_{emotion}" in clips]
@@ -40,7 +42,7 @@ def expected_rhos(corpus: Corpus) -> pd.DataFrame:
         here = clips if split == "all" else corpus.split(split)
         for emotion in known_shares:
             rho = spearman(here[f"expected_{emotion}"], here[emotion])
-            rows.append((emotion, split, EXACT, rho))
+            rows.append((emotion, split, EXACT, rho, too_few_expected(here[emotion].count())))
     for emotion in corpus.emotions:
         rated = clips.dropna(subset=[emotion, "n_raters"])
         shares, n_raters = rated[emotion].to_numpy(float), rated["n_raters"].to_numpy(int)
@@ -50,9 +52,10 @@ def expected_rhos(corpus: Corpus) -> pd.DataFrame:
         for split in splits:
             here = np.ones(len(rated), bool) if split == "all" else rated["split"].eq(split)
             rho = np.mean([spearman(shares[here], p) for p in expected[:, here]])
-            rows.append((emotion, split, ESTIMATED, rho))
-    table = pd.DataFrame(rows, columns=["emotion", "split", "kind", "rho"])
-    return table.dropna(ignore_index=True)
+            rows.append((emotion, split, ESTIMATED, rho, too_few_expected(np.sum(here))))
+    table = pd.DataFrame(rows, columns=["emotion", "split", "kind", "rho", "note"])
+    table = table.dropna(ignore_index=True)
+    return table.assign(rho=table["rho"].mask(table["note"] != ""))
 
 
 def known(table: pd.DataFrame, split: str = "devel") -> tuple[pd.Series, str]:
@@ -60,22 +63,27 @@ def known(table: pd.DataFrame, split: str = "devel") -> tuple[pd.Series, str]:
 
     Returns:
         Rho of the expected share of each emotion (empty if none is known), and the kind: "exact",
-        "estimated", or "".
+        "estimated", or, where there is none, why ("10 clips: too few (50)"), "" if not known.
     """
+    here = table[table["split"] == split]
     for kind in (EXACT, ESTIMATED):
-        rows = table[(table["split"] == split) & (table["kind"] == kind)]
+        rows = here[here["kind"] == kind].dropna(subset="rho")
         if len(rows):
             return rows.set_index("emotion")["rho"], kind
-    return pd.Series(dtype=float, name="rho"), ""
+    why = next(iter(here["note"]), "") if "note" in here else ""
+    return pd.Series(dtype=float, name="rho"), why
 
 
 def known_mean(
     table: pd.DataFrame, emotions: Sequence[str], split: str = "devel"
 ) -> tuple[float, str]:
-    """The mean of `known` over these emotions, and the kind; NaN and "" unless each is known."""
+    """The mean of `known` over these emotions, and the kind.
+
+    Unless each is known NaN, and why, as far as `known` says.
+    """
     rhos, kind = known(table, split)
     mean = float(mean_over_emotions(rhos.reindex(list(emotions))))
-    return mean, kind if np.isfinite(mean) else ""
+    return mean, kind if np.isfinite(mean) or rhos.empty else ""
 
 
 def draw_expected(shares: np.ndarray, n_raters: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -22,13 +22,13 @@ import pandas as pd
 from emoshare_utils.corpora.panels import VOICE
 from emoshare_utils.names import system
 from emoshare_utils.results.bootstrap import interval, times_drawn
+from emoshare_utils.results.enough import FEWEST_CLIPS, FEWEST_SPEAKERS
 from emoshare_utils.results.metrics import mean_over_emotions, rhos
 
 TARGET = 4  # listeners whose share is predicted
 MOST = 8  # other listeners at most: the curve has long become flat
 ENOUGH = 0.9  # of the clips have as many votes as are drawn; the others are left out
 DRAWS = 50  # of listeners
-FEWEST_SPEAKERS = 5  # resampling fewer says nothing of other speakers: there is no interval
 _COLUMNS = ["who", "listeners", "n", "n_speakers", "rho", "ci_speakers_low", "ci_speakers_high"]
 WORTH = ["worth", "worth_low", "worth_high"]
 
@@ -73,7 +73,8 @@ def worth_in_listeners(
     Args:
         predictions: of one system on one split.
         votes, emotions: as for `panel_rhos`.
-        speakers: clip_id -> speaker; with fewer than FEWEST_SPEAKERS there are no intervals.
+        speakers: clip_id -> speaker; with fewer than FEWEST_SPEAKERS, or FEWEST_CLIPS, there
+            are no intervals.
         resamples: of the speakers.
         seed: of the draws.
 
@@ -96,7 +97,7 @@ def worth_in_listeners(
         own = own.loc[own.index.intersection(table.index)]
     units, n_speakers = _units(own.index, speakers)
     times = np.ones((1, max(n_speakers, 1)))  # each once, then the resamples
-    if n_speakers >= FEWEST_SPEAKERS:
+    if n_speakers >= FEWEST_SPEAKERS and len(own) >= FEWEST_CLIPS:
         times = np.vstack([times, times_drawn(n_speakers, range(resamples))])
     most = min(drawn - TARGET, MOST)
     counts, n_raters = own[list(emotions)].to_numpy(), own["n_raters"].to_numpy()

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.errors import NotMadeYet
+from emoshare_utils.results.enough import are_flat
 from emoshare_utils.results.metrics import rho_per_clip
 from emoshare_utils.storage import read_parquet
 
@@ -33,7 +35,7 @@ def read_predictions(
     ):
         asked = np.atleast_1d(asked).tolist()
         if missing := sorted(set(asked) - set(rows["encoder"])):
-            raise FileNotFoundError(
+            raise NotMadeYet(
                 f"{file} has no predictions for {name} = {missing}: "
                 f"run notebooks/03_training.ipynb with {name} = {missing} first"
             )
@@ -50,13 +52,20 @@ def read_networks(file: Path) -> pd.DataFrame:
 def best_system(summary: pd.DataFrame) -> pd.Series | None:
     """The row with the highest mean rho of a table with one row per system.
 
-    None if no system has one; a printed line then says why, from the column `note`.
+    A system whose predictions hardly vary for some emotion is not the best. None if no other has a
+    mean rho; a printed line then says why, from the column `note`.
     """
-    if summary["mean_rho"].isna().all():
+    if (best := highest(summary[~are_flat(summary["note"])])) is None:
         why = " | ".join(filter(None, summary["note"].unique()))
-        print(f"there is no best system, as none has a mean rho ({why or 'no predictions'})")
-        return None
-    return summary.loc[summary["mean_rho"].idxmax()]
+        none = "none has a mean rho" if highest(summary) is None else "none has varied predictions"
+        print(f"there is no best system, as {none} ({why or 'no predictions'})")
+    return best
+
+
+def highest(summary: pd.DataFrame) -> pd.Series | None:
+    """The row with the highest mean rho, whether or not predictions vary; None if none has one."""
+    known = summary.dropna(subset="mean_rho")
+    return known.loc[known["mean_rho"].idxmax()] if len(known) else None
 
 
 def of_system(predictions: pd.DataFrame, system: pd.Series, split: str) -> pd.DataFrame:
@@ -89,7 +98,7 @@ def per_clip(predictions: pd.DataFrame, usual: pd.Series) -> pd.DataFrame:
 
 def _read(file: Path) -> pd.DataFrame:
     if not file.is_file():
-        raise FileNotFoundError(
+        raise NotMadeYet(
             f"{file} is not there: run notebooks/03_training.ipynb with "
             f"run = {file.parent.name!r} first"
         )

@@ -17,6 +17,7 @@ from pandas.io.formats.style import Styler
 
 from emoshare_utils.files import atomic, checksum, write_csv
 from emoshare_utils.names import ARCHITECTURES, label
+from emoshare_utils.results.enough import FLAT, are_flat, flat_emotions
 from emoshare_utils.results.metrics import METRICS
 
 _HEADERS = {
@@ -38,6 +39,7 @@ _HIDDEN = ["source", "baseline", "n_emotions", "seeds", "note"]
 _MEANS = ["mean", "mean_rho", "max_rho"]
 _BASELINES = ["baseline_mean_rho", "baseline_max_rho"]
 _PERCENTAGES = ["change_percent", "max_change_percent"]
+_UNRESOLVED = "not resolved"  # a percentage that could be computed, and says nothing
 _PAPER_NOTE = (
     "(paper): as printed in the paper or computed from its Table 1, measured on its own corpus "
     "(ComParE 2023, devel); these rows do not compete for bold."
@@ -132,6 +134,11 @@ def _styled(
     table = pd.DataFrame({"source": "ours", "note": ""}, given.index).assign(**given)
     shown = [column for column in table if column not in _HIDDEN]
     numbers = [column for column in shown if pd.api.types.is_float_dtype(table[column])]
+    if "mean" in numbers:  # before the emotions, so that it is seen without scrolling
+        shown.remove("mean")
+        shown.insert(
+            next(i for i, column in enumerate([*shown, "mean"]) if column in numbers), "mean"
+        )
     right = [pd.api.types.is_numeric_dtype(table[c]) and c != "architecture" for c in shown]
     if listeners != "listeners" and listeners not in caption:
         caption = f"{caption} Shares are those of {listeners}."
@@ -139,6 +146,10 @@ def _styled(
     for row in table.index[table["source"] == "paper"]:
         named = "architecture" if cells.get("architecture", {}).get(row) else shown[0]
         cells.loc[row, named] += " (paper)"
+    for a, b, change in zip(_MEANS[1:], _BASELINES, _PERCENTAGES):
+        if change in cells:
+            known = table[a].notna() & table[b].notna() & table[change].isna()
+            cells[change] = cells[change].mask(known, _UNRESOLVED)
     bold = _best(table, numbers, best).reindex(columns=shown, fill_value=False)
     styler = Styler(cells, uuid=checksum(f"{caption}{cells.to_csv()}".encode()), cell_ids=False)
     styler.hide(axis="index").format(escape=mode)
@@ -146,8 +157,7 @@ def _styled(
     styler.apply(lambda _: np.where(bold, "font-weight: bold", ""), axis=None)
     marks = _footnote_marks(table["note"], mode)
     for row, note in enumerate(table["note"]):
-        missing = [column for column in numbers if pd.isna(table.loc[row, column])]
-        where = [c for c in numbers if c in (*missing, *_MEANS)] if missing else shown[:1]
+        where = _concerned(table.loc[row], numbers, note) or shown[:1]
         mark = marks.get(note, "")
         # Not text + mark: Styler's escaped text would escape the mark too.
         styler.format(lambda text, mark=mark: f"{text}{mark}", ([row], where), escape=mode)
@@ -182,8 +192,19 @@ def _header(column: str) -> str:
     return f"{'mean ' if metric != column else ''}{METRICS[metric].label}"
 
 
+def _concerned(row: pd.Series, numbers: list[str], note: str) -> list[str]:
+    """The columns of numbers that a row's note is about: missing ones, those that hardly vary.
+
+    The means stand out with them, but not for a missing percentage alone.
+    """
+    concerned = {column for column in numbers if pd.isna(row[column])}
+    if concerned - {*_PERCENTAGES} or FLAT in note:
+        concerned |= {*flat_emotions(note, numbers), *_MEANS}
+    return [column for column in numbers if column in concerned]
+
+
 def _best(table: pd.DataFrame, numbers: list[str], best: Sequence[str] | None) -> pd.DataFrame:
-    """Find the best values of each column; the paper's rows do not compete."""
+    """Find the best values of each column; not the paper's rows, nor what hardly varies."""
     if best is None:
         best = [column for column in numbers if column not in _BASELINES]
     values = table[list(best)].astype(float)
@@ -192,6 +213,9 @@ def _best(table: pd.DataFrame, numbers: list[str], best: Sequence[str] | None) -
         if metric in METRICS and not METRICS[metric].higher_is_better:
             values[column] *= -1
     values[table["source"] == "paper"] = np.nan
+    for row in table.index[are_flat(table["note"])]:
+        hardly = flat_emotions(table.loc[row, "note"], list(values))
+        values.loc[row, [c for c in values if c in (*hardly, *_MEANS)]] = np.nan
     return values >= values.max() - 1e-12
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from emoshare_utils.results.enough import as_reason, flat, too_few
 from emoshare_utils.results.metrics import (
     CONSTANT_PREDICTION,
     CONSTANT_SHARE,
@@ -38,18 +39,20 @@ def score(
         predictions: encoder, architecture, emotion, seed, split, clip_id, share, prediction.
         emotions: the corpus's emotions, in its order.
         resamples: of the clips, and of the speakers.
-        speakers: clip_id -> speaker. Where a clip's is not known, or there is only one speaker,
-            there is no interval over speakers.
+        speakers: clip_id -> speaker. Where a clip's is not known there is no interval over
+            speakers. Few speakers or clips have none either (`enough`).
 
     Returns:
         One row per system and emotion: encoder, architecture, emotion, seed, split, n; rho with
         ci_low and ci_high over clips, ci_speakers_low and ci_speakers_high over speakers; mae;
         ccc; each metric added to METRICS, with <name>_ci_low, ...; and a note that says why rho is
-        missing ("constant share", "constant prediction", "prediction is not finite").
+        missing ("constant share", "constant prediction", "prediction is not finite"), or that
+        predictions hardly vary, and why there is no interval.
         One row per system: encoder, architecture, seed, split, n, n_speakers (0: not known); the
         means over emotions mean_rho, mean_mae, ..., by the rule of `mean_over_emotions`, with the
         intervals of the mean from the same resamples; and a note that says which emotions the
-        means leave out, or why there is none.
+        means leave out or why there is none, whose predictions hardly vary, and why there is no
+        interval.
     """
     measured = []
     for group in group_by_clips(predictions, emotions, speakers):
@@ -70,6 +73,8 @@ def score(
             about = _about(group, number) | {"n_speakers": group.n_speakers}
             means = _means(group, number, rows, samples, kept)
             note = _note(rows, emotions, kept, np.isfinite(means["mean_rho"]))
+            few = too_few(len(group.shares), group.n_speakers)
+            note = "; ".join(filter(None, [note, few]))
             per_system.append(about | means | {"note": note})
     columns = [*SYSTEM, "n", "n_speakers", *_columns("mean_"), "note"]
     return results, pd.DataFrame(per_system, columns=columns)
@@ -107,25 +112,29 @@ def _means(
 
 
 def _note(rows: list[dict], emotions: Sequence[str], kept: list[str], mean: bool) -> str:
-    """Say which emotions one system's means leave out, or why it has none."""
-    notes = {row["emotion"]: row["note"] for row in rows}
+    """Say which emotions one system's means leave out or why it has none, and which are flat."""
+    reasons = {row["emotion"]: row["reason"] for row in rows}
     why: dict[str, list[str]] = {}
     for emotion in emotions:
-        if reason := notes.get(emotion, "no result"):
-            why.setdefault(reason, []).append(emotion)
+        if reason := reasons.get(emotion, "no result"):
+            reason, name = as_reason(emotion, reason)
+            why.setdefault(reason, []).append(name)
     return mean_note(why, len(emotions) - len(kept), len(emotions), mean)
 
 
 def _emotions(group: SharedClips, number: int, samples: Samples) -> list[dict[str, object]]:
     """Return the metrics of one system, a row per emotion."""
     rows, about = [], _about(group, number)
+    few = too_few(len(group.shares), group.n_speakers)
     for column, emotion in enumerate(group.emotions):
         shares, predicted = group.shares[:, column], group.predictions[number][:, column]
         row = {name: metric.function(shares, predicted) for name, metric in METRICS.items()}
         for name, values in samples.items():
             row |= _bounds(group, name, [each[:, number, column] for each in values])
-        note = "" if np.isfinite(row["rho"]) else why_undefined(shares, predicted)
-        rows.append(about | {"emotion": emotion, "note": note} | row)
+        defined = np.isfinite(row["rho"])
+        reason = flat(shares, predicted) if defined else why_undefined(shares, predicted)
+        note = "; ".join(filter(None, [reason, few])) if defined else reason
+        rows.append(about | {"emotion": emotion, "reason": reason, "note": note} | row)
     return rows
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.results.bootstrap import bootstrap, interval
+from emoshare_utils.results.enough import FEWEST_CLIPS, FEWEST_SPEAKERS
 from emoshare_utils.results.metrics import MetricFunction, spearman
 
 SYSTEM = ["encoder", "architecture", "seed", "split"]  # the columns that name a system
@@ -39,8 +40,13 @@ class SharedClips(NamedTuple):
         return 0 if self.speakers is None else len(set(self.speakers))
 
     def resampled(self, resamples: int, function: MetricFunction = spearman) -> list[np.ndarray]:
-        """Compute a metric in resamples of clips and, if several, speakers: (resamples, S, E)."""
-        over = [None, self.speakers] if self.n_speakers > 1 else [None]
+        """Compute a metric in resamples of clips, then of speakers, (resamples, S, E) each.
+
+        Only of what there are enough of (`enough`): the list has two, one or none.
+        """
+        if len(self.shares) < FEWEST_CLIPS:
+            return []
+        over = [None, self.speakers] if self.n_speakers >= FEWEST_SPEAKERS else [None]
         pair = self.shares, self.predictions
         return [bootstrap(*pair, resamples, speakers=one, function=function) for one in over]
 
@@ -48,7 +54,7 @@ class SharedClips(NamedTuple):
         """Return BOUNDS and their values: over clips, then over speakers, NaN if not resampled."""
         units = (len(self.shares), self.n_speakers)
         bounds = [bound for pair in zip(samples, units) for bound in interval(*pair)]
-        return dict(zip(BOUNDS, [*bounds, float("nan"), float("nan")]))
+        return dict(zip(BOUNDS, [*bounds, *[float("nan")] * len(BOUNDS)]))
 
 
 def group_by_clips(

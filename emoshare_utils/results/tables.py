@@ -3,20 +3,22 @@
 In both, `source` is "ours" or "paper", and `note` becomes a footnote.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.names import label, ordered
+from emoshare_utils.results.changes import READINGS, SVR_PREFIX, unresolved
+from emoshare_utils.results.enough import FLAT, are_flat, as_reason, flat_emotions
 from emoshare_utils.results.metrics import mean_note, mean_over_emotions
 from emoshare_utils.results.paper import PAPER_CORPUS, paper_table1, paper_table2
 from emoshare_utils.results.scores import emotions_in_means
 
-_SVR_PREFIX = "svr:"  # before the feature set, where Table 2's baseline is an SVR
-# The two readings of an encoder's average rho, and the column of each one's change.
-_READINGS = {"mean_rho": "change_percent", "max_rho": "max_change_percent"}
+_TABLE2 = ["encoder", "source", "architecture"]
+_TABLE2 += [c for reading in READINGS for c in (reading, f"baseline_{reading}", READINGS[reading])]
+_TABLE2 += ["baseline", "seeds", "note"]
 _ACOUSTIC_NOTE = "the paper names this row MFCC Features and describes 40 mel bands"
 
 
@@ -29,7 +31,8 @@ def table1(
     """Table 1: rho of every encoder and architecture, one column per emotion, and their mean.
 
     Seeds are averaged. Means follow the rule of `metrics.mean_over_emotions`, for the paper's rows
-    too; where a rho is missing, `note` says why, and what that does to the mean.
+    too; where a rho is missing, `note` says why, and what that does to the mean. It also names the
+    emotions for which predictions hardly vary (`enough.flat`): these are never bold.
 
     Args:
         results: one row per encoder, architecture, emotion, seed and split.
@@ -70,6 +73,10 @@ def table2(
     baseline: str | None = None,
     corpus: str = "",
     split: str = "devel",
+    *,
+    predictions: pd.DataFrame | None = None,
+    resamples: int = 1000,
+    speakers: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Table 2: the average rho of each encoder (a), of a baseline (b), and 100 (a - b) / b.
 
@@ -80,12 +87,19 @@ def table2(
     printed baseline has none to compare with where an emotion is left out. An SVR (Architecture 0)
     has a row of its own and does not count in an encoder's average.
 
+    A change is given where its paired interval leaves out 0 (`changes.unresolved`), and not for, or
+    against, predictions that hardly vary; such a system is the best one only where there is no
+    other. Otherwise `note` says why there is none.
+
     Args:
         results, emotions, split: as in `table1`.
         baseline: "svr:fbank" for the SVR on that feature set, "svr" for the best SVR, an encoder
             in the results, or "paper" for the printed .500. By default "paper" on the paper's own
             corpus; on any other "svr", without one "fbank", or else the first encoder.
         corpus: the corpus's name; the paper's numbers are added on "compare23" only.
+        predictions: what the results were measured from, for the intervals of the changes; None:
+            there are none (as for numbers from print), and no interval decides.
+        resamples, speakers: as in `scores.score`.
 
     Returns:
         encoder, source, architecture (the best one), mean_rho, baseline_mean_rho, change_percent,
@@ -101,26 +115,41 @@ def table2(
     baseline = _baseline(table, baseline, corpus, split)
     if baseline == "paper":
         printed = paper_table2()["baseline_mean_rho"].iloc[0]
-        against = dict.fromkeys(_READINGS, printed if len(kept) == len(emotions) else np.nan)
+        against = dict.fromkeys(READINGS, printed if len(kept) == len(emotions) else np.nan)
+        against["flat"] = against["any_flat"] = False
     else:
         against = table[table["name"] == baseline].iloc[0]
     theirs = _paper_rows(systems["encoder"], emotions, kept)
     if _is_papers(corpus, split) and len(theirs):
         theirs = _averages(theirs, kept)
         table = pd.concat([table, theirs.assign(note=theirs["encoder"].map(_as_printed))])
-    remarks, columns = set(), ["encoder", "source", "architecture"]
-    for reading, change in _READINGS.items():
+    table = table.assign(baseline=baseline, **{f"baseline_{one}": against[one] for one in READINGS})
+    why = dict.fromkeys(READINGS, [""] * len(table))
+    if predictions is not None:
+        rows = predictions[predictions["split"] == split]
+        why = unresolved(table, baseline, rows, emotions, kept, resamples, speakers)
+    return _sorted(_changed(table, against, why), ["encoder", "name", "source"])[_TABLE2]
+
+
+def _changed(
+    table: pd.DataFrame, against: Mapping[str, object], why: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Add the changes against a baseline, and to each note why there is none."""
+    said = [[note] for note in table["note"]]
+    for (reading, change), flat in zip(READINGS.items(), ("flat", "any_flat")):
         a, b = table[reading], against[reading]
-        if b <= 0:
-            remarks.add("no percentage of a baseline below zero")
-        if np.isnan(b):
-            remarks.add("the baseline has no mean over these emotions")
-        table[f"baseline_{reading}"] = b
-        table[change] = 100 * (a - b) / (b if b > 0 else np.nan)
-        columns += [reading, f"baseline_{reading}", change]
-    said = [[note, *sorted(remarks)] for note in table["note"]]
-    table = table.assign(baseline=baseline, note=["; ".join(filter(None, each)) for each in said])
-    return _sorted(table, ["encoder", "name", "source"])[[*columns, "baseline", "seeds", "note"]]
+        reasons = pd.Series(why[reading], table.index)
+        if against[flat]:
+            reasons[:] = f"the baseline's {FLAT}"
+        elif b <= 0:
+            reasons[:] = "no percentage of a baseline below zero"
+        elif np.isnan(b):
+            reasons[:] = "the baseline has no mean over these emotions"
+        table[change] = (100 * (a - b) / b).where(reasons.eq("") & ~table[flat])
+        for each, reason in zip(said, reasons):
+            each.append(reason)
+    notes = ["; ".join(dict.fromkeys(filter(None, each))) for each in said]
+    return table.assign(note=notes)
 
 
 def table1_caption(split: str = "devel") -> str:
@@ -138,12 +167,13 @@ def table2_caption(table: pd.DataFrame, split: str = "devel") -> str:
     if baseline == "paper":
         what = "the challenge's baseline as the paper prints it"
     else:
-        svr = "a linear SVR on the mean over time of " if baseline.startswith(_SVR_PREFIX) else ""
-        what = f"{svr}{label(baseline.removeprefix(_SVR_PREFIX))}, measured here on the same clips"
+        svr = "a linear SVR on the mean over time of " if baseline.startswith(SVR_PREFIX) else ""
+        what = f"{svr}{label(baseline.removeprefix(SVR_PREFIX))}, measured here on the same clips"
     return (
         f"Table 2: Average ρ over emotions on {split}, and its change against a baseline, {what}. "
         "Two readings: the best single architecture (named), and the best architecture per "
-        "emotion, which is no single system's score. Both are chosen on the split that is shown."
+        "emotion, which is no single system's score. Both are chosen on the split that is shown. A "
+        "change is given where the 95 % interval of the difference leaves out 0."
     )
 
 
@@ -173,7 +203,7 @@ def _systems(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> pd.
 
 
 def _note(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> str:
-    """Say which emotions of one system lack a rho, why, and what that does to its mean."""
+    """Say which emotions of one system lack a rho and why, or are flat, and if it has no mean."""
     reasons: dict[str, list[str]] = {}
     lacking = set()
     for emotion in emotions:
@@ -184,6 +214,11 @@ def _note(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> str:
         for note, part in missing.fillna({"note": ""}).groupby("note"):
             seeds = f" ({len(part)} of {len(rows)} seeds)" if len(part) < len(rows) else ""
             reasons.setdefault(note or "no rho", []).append(emotion + seeds)
+        hardly = rows[are_flat(rows["note"])]
+        if len(hardly):
+            _, name = as_reason(emotion, hardly["note"].iloc[0])
+            seeds = f"{emotion} ({len(hardly)} of {len(rows)} seeds)"
+            reasons.setdefault(FLAT, []).append(name if len(rows) == 1 else seeds)
         if rows.empty or len(missing):
             lacking.add(emotion)
     mean = bool(kept) and not lacking & set(kept)
@@ -215,7 +250,7 @@ def _sorted(
     def key(column: pd.Series) -> pd.Series:
         if column.name == "encoder":
             return column.map(place)
-        return column.str.startswith(_SVR_PREFIX) if column.name == "name" else column
+        return column.str.startswith(SVR_PREFIX) if column.name == "name" else column
 
     return rows.sort_values(list(keys), key=key).reset_index(drop=True)
 
@@ -224,19 +259,27 @@ def _averages(systems: pd.DataFrame, kept: list[str]) -> pd.DataFrame:
     """Return both readings of each encoder's average rho over the emotions `kept`.
 
     `name` is what a baseline is called: the encoder, or "svr:" and the encoder. No architecture is
-    the best of several that have no mean.
+    the best of several that have no mean. `flat`: the best one's predictions hardly vary for some
+    emotion; `any_flat`: some architecture's do.
     """
     columns = ["encoder", "source", "architecture", "mean", "seeds", "note"]
     svr = systems["architecture"].eq(0)
-    names = systems["encoder"].where(~svr, _SVR_PREFIX + systems["encoder"]).rename("name")
+    names = systems["encoder"].where(~svr, SVR_PREFIX + systems["encoder"]).rename("name")
     key = [systems["encoder"], names, systems["source"]]
-    table = systems[columns].assign(name=names, several=systems.groupby(key).transform("size") > 1)
-    table = table.sort_values(["mean", "architecture"], ascending=[False, True])
+    flat = [flat_emotions(note, kept) for note in systems["note"]]
+    hardly = np.array([[one in found for one in kept] for found in flat], bool)
+    rhos = systems[kept].mask(hardly.reshape(len(systems), len(kept)))
+    flat = pd.Series(map(bool, flat), systems.index)
+    table = systems[columns].assign(
+        name=names, flat=flat, any_flat=flat.groupby(key).transform("any")
+    )
+    table["several"] = names.groupby(key).transform("size") > 1
+    table = table.sort_values(["flat", "mean", "architecture"], ascending=[True, False, True])
     table = table.drop_duplicates(["encoder", "name", "source"]).rename(
         columns={"mean": "mean_rho"}
     )
     table["architecture"] = table["architecture"].mask(table["several"] & table["mean_rho"].isna())
-    highest = systems.groupby(key)[kept].max()
+    highest = rhos.groupby(key).max().fillna(systems.groupby(key)[kept].max())
     averages = pd.Series(mean_over_emotions(highest), highest.index, name="max_rho")
     table = table.join(averages, on=["encoder", "name", "source"]).drop(columns="several")
     return _sorted(table, ["encoder", "name", "source"])
@@ -245,7 +288,8 @@ def _averages(systems: pd.DataFrame, kept: list[str]) -> pd.DataFrame:
 def _baseline(table: pd.DataFrame, asked: str | None, corpus: str, split: str) -> str:
     """Return the name of Table 2's baseline: the one asked for, or the default."""
     found = table["name"].tolist()
-    svrs = table[table["architecture"] == 0].sort_values("mean_rho", na_position="first")
+    svrs = table[table["architecture"] == 0]
+    svrs = svrs.sort_values(["flat", "mean_rho"], ascending=[False, True], na_position="first")
     measured = "svr" if len(svrs) else "fbank" if "fbank" in found else found[0]
     baseline = asked or ("paper" if _is_papers(corpus, split) else measured)
     if baseline == "svr" and len(svrs):

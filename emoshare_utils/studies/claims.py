@@ -5,12 +5,14 @@ Architecture 1, helps where the embedding is good and hurts where it is not (sec
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from emoshare_utils.features.acoustic import ACOUSTIC
 from emoshare_utils.names import ARCHITECTURES, UNTRAINED, label, split_layer
 from emoshare_utils.results.comparisons import compare
+from emoshare_utils.results.enough import FEWEST_CLIPS, FLAT, are_flat, too_few
 from emoshare_utils.results.scores import score
 
 HUBERT = "HuBERT over wav2vec2.0"
@@ -23,6 +25,8 @@ PAIRS = {
 }
 YES, NO, OPEN, SILENT = "yes", "no, the opposite", "open", "the data cannot speak to it"
 UNDEFINED = "not defined"
+TOO_FEW_CLIPS, TOO_FEW_SPEAKERS = f"{OPEN}: too few clips", f"{OPEN}: too few speakers"
+OPEN_AS_FLAT = f"{OPEN}: {FLAT}"
 Weights = dict[tuple[str, int], float]
 
 
@@ -37,13 +41,15 @@ def claims(
 
     The good embedding is the pretrained encoder with the highest mean rho over both
     architectures; the poor features are those with the lowest of all. Only encoders trained with
-    both architectures count, and only those with a mean rho (`metrics.mean_over_emotions`). Every
-    encoder counts as pretrained but the package's acoustic features and its untrained control, so
-    acoustic features registered from elsewhere do too.
+    both architectures count, and only those with a mean rho (`metrics.mean_over_emotions`) and
+    predictions that vary (`enough.flat`). Every encoder counts as pretrained but the
+    package's acoustic features and its untrained control, so acoustic features registered from
+    elsewhere do too.
 
     Returns:
-        One row per part: claim, holds ("yes", "no, the opposite", "open", "not defined", "the data
-        cannot speak to it"), then the columns of `compare`. Where the data cannot speak, `contrast`
+        One row per part: claim, holds ("yes", "no, the opposite", "open", "open: too few clips",
+        "open: too few speakers", "open: predictions hardly vary", "not defined", "the data cannot
+        speak to it"), then the columns of `compare`. Where the data cannot speak, `contrast`
         says what is missing, and there are no numbers; where a difference or its interval is not
         defined, `note` says why.
     """
@@ -52,15 +58,29 @@ def claims(
     encoders = [name for name, found in trained.items() if found >= set(CLAIMED)]
     _, summary = score(rows, emotions, resamples=1)
     claimed = summary[summary["architecture"].isin(CLAIMED)]
+    claimed = claimed.assign(mean_rho=claimed["mean_rho"].mask(are_flat(claimed["note"])))
     means = claimed.groupby("encoder")["mean_rho"].mean(skipna=False).dropna()
     parts = _hubert(encoders) | _attention(encoders, means)
     contrasts = {name: weights for (_, name), weights in parts.items() if weights}
     compared = compare(predictions, emotions, contrasts, split, resamples, speakers)
     table = pd.DataFrame(list(parts), columns=["claim", "contrast"])
     table = table.merge(compared, how="left", on="contrast")
-    verdicts = table["sign"].map({1: YES, 0: OPEN, -1: NO}).mask(table["ci_low"].isna(), UNDEFINED)
-    table.insert(1, "holds", verdicts.where(table["sign"].notna(), SILENT))
-    return table.fillna({"note": ""})
+    table = table.fillna({"note": ""})
+    table.insert(1, "holds", [_verdict(row) for row in table.itertuples()])
+    return table
+
+
+def _verdict(row: NamedTuple) -> str:
+    """What a row of `compare` says about its part; a part that was not compared has no sign."""
+    if pd.isna(row.sign):
+        return SILENT
+    if pd.isna(row.difference):
+        return UNDEFINED
+    if too_few(row.n, row.n_speakers):
+        return TOO_FEW_CLIPS if row.n < FEWEST_CLIPS else TOO_FEW_SPEAKERS
+    if FLAT in row.note:
+        return OPEN_AS_FLAT
+    return UNDEFINED if pd.isna(row.ci_low) else {1: YES, 0: OPEN, -1: NO}[row.sign]
 
 
 def encoder_contrast(

@@ -18,6 +18,7 @@ from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.progress import track
 from emoshare_utils.results.bootstrap import interval
+from emoshare_utils.results.enough import too_few
 from emoshare_utils.results.metrics import spearman
 
 PENALTIES = np.logspace(0, 5, 11)
@@ -60,7 +61,8 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
     Returns:
         One row per target: target, measure ("accuracy" or "rho"), score, its 95 % interval over
         resamples of the devel speakers (ci_low, ci_high; of the clips where the target is the
-        speaker), and chance (the fraction of the most frequent name; 0 for rho).
+        speaker; empty with too few, see `results.enough`), and chance (the fraction of the most
+        frequent name; 0 for rho).
     """
     train, devel = (np.flatnonzero(clips["split"] == split) for split in ("train", "devel"))
     rows, speakers = [], speaker_groups(clips["speaker"].iloc[devel])
@@ -78,7 +80,8 @@ def probe(features: np.ndarray, clips: pd.DataFrame, targets: Sequence[str]) -> 
         score = accuracy if named else spearman
         truth, found = values[devel], predicted[devel]
         units = np.arange(len(devel)) if target == SPEAKER else speakers
-        low, high = _interval(score, truth, found, units)
+        few = too_few(len(devel), 0 if target == SPEAKER else len(set(speakers)))
+        low, high = (np.nan, np.nan) if few else _interval(score, truth, found, units)
         chance = pd.Series(truth).value_counts(normalize=True).max() if named else 0.0
         measure = "accuracy" if named else "rho"
         rows.append((target, measure, score(truth, found), low, high, chance))

@@ -33,7 +33,7 @@ def by_kind(table: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def test_the_estimate_is_near_the_exact_one_of_simulated_listeners(rated):
     table = expected_rhos(rated)
-    assert list(table.columns) == ["emotion", "split", "kind", "rho"]
+    assert list(table.columns) == ["emotion", "split", "kind", "rho", "note"]
     assert len(table) == 9 * 4 * 2
     errors = by_kind(table, "all")
     errors = errors["estimated"] - errors["exact"]

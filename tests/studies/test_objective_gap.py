@@ -13,7 +13,8 @@ def trained():
     rows = [("hubert-mini", 1, 0.3), ("hubert-mini", 2, 0.4), ("wav2vec2-mini", 1, 0.2)]
     rows += [("wav2vec2-mini", 2, 0.1), ("untrained", 1, np.nan), ("untrained", 2, np.nan)]
     rows += [("fbank", 1, 0.2), ("hubert-mini", 0, 0.9)]
-    return pd.DataFrame(rows, columns=["encoder", "architecture", "mean_rho"])
+    table = pd.DataFrame(rows, columns=["encoder", "architecture", "mean_rho"])
+    return table.assign(note="")
 
 
 def test_encoders_with_every_architecture_are_studied(trained, tmp_path, capsys):
