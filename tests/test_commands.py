@@ -37,7 +37,7 @@ def commands() -> list[str]:
     """Each command once: the lines of code blocks, comments off, and those within `` ` ``."""
     found: list[str] = []
     for text in texts().values():
-        blocks = re.findall(r"^```\w*\n(.*?)^ *```", text, re.M | re.S)
+        blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.M | re.S)
         lines = [line for block in blocks for line in block.splitlines()]
         lines += re.findall(r"`([^`\n]+)`", text)
         stripped = (line.split("  #")[0].strip() for line in lines)
