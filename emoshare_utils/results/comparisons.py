@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.names import ARCHITECTURES, label, ordered, system
-from emoshare_utils.results.enough import FLAT, are_flat, flat, too_few
+from emoshare_utils.results.enough import FLAT, UNRANKED, are_unranked, flat, too_few, unranked
 from emoshare_utils.results.metrics import (
     CONSTANT_SHARE,
     constant_shares,
@@ -53,8 +53,8 @@ def compare(
         One row per contrast: contrast, split, n, n_speakers, seeds (the fewest of its systems),
         difference, ci_low, ci_high, ci_speakers_low, ci_speakers_high, sign: 1 where the
         intervals lie above 0, -1 where they lie below, 0 where one of them includes 0 or there is
-        none, where there are too few clips or speakers (`enough`), or where the predictions of a
-        system hardly vary; and note: which emotions the means leave out, or why the difference, its
+        none, where there are too few clips or speakers (`enough`), or where a system is not
+        ranked; and note: which emotions the means leave out, or why the difference, its
         interval or its sign is undefined.
 
     Raises:
@@ -90,7 +90,7 @@ def compare(
     for name, weights in contrasts.items():
         row = {"contrast": name} | about | _difference(group, weights, means, samples)
         row["note"] = _note(group, weights, scored, emotions, row)
-        unsure = too_few(row["n"], row["n_speakers"]) or FLAT in row["note"]
+        unsure = too_few(row["n"], row["n_speakers"]) or UNRANKED in row["note"]
         table.append(row | {"sign": 0 if unsure else row["sign"]})
     return pd.DataFrame(table, columns=_COLUMNS)
 
@@ -141,13 +141,19 @@ def _note(
     why = {"no result": absent, CONSTANT_SHARE: left_out}
     for number, (encoder, architecture, *_) in enumerate(group.systems):
         if (encoder, architecture) in weights:
+            name, hardly = system(encoder, architecture), []
             for column in np.flatnonzero(~constant):
                 pair = group.shares[:, column], group.predictions[number][:, column]
-                undefined = np.isnan(scored[number, column])
-                reason = why_undefined(*pair) if undefined else flat(*pair) and FLAT
-                of = f"{group.emotions[column]} ({system(encoder, architecture)})"
-                why[reason] = [*dict.fromkeys([*why.get(reason, []), of])]  # once for all seeds
-    why.pop("", None)
+                of = f"{group.emotions[column]} ({name})"
+                if np.isnan(scored[number, column]):
+                    why.setdefault(why_undefined(*pair), []).append(of)
+                elif flat(*pair):
+                    hardly.append(of)
+            if unranked(len(hardly), np.sum(~constant)):
+                why.setdefault(f"{FLAT}, {UNRANKED}", []).append(name)
+            else:
+                why.setdefault(FLAT, []).extend(hardly)
+    why = {reason: [*dict.fromkeys(names)] for reason, names in why.items()}  # once for all seeds
     why = {reason: names for reason, names in why.items() if names}
     defined = bool(np.isfinite(row["difference"]))
     note = mean_note(why, len(absent) + len(left_out), len(emotions), defined)
@@ -174,11 +180,11 @@ def architecture_gains(summary: pd.DataFrame) -> Contrasts:
 def better_architectures(summary: pd.DataFrame) -> list[tuple[str, int]]:
     """Each feature set with its better architecture (mean rho over seeds), the best set first.
 
-    A system without a mean rho (`metrics.mean_over_emotions`), or whose predictions hardly vary, is
-    not the better one.
+    A system without a mean rho (`metrics.mean_over_emotions`), or that is not ranked
+    (`enough.unranked`), is not the better one.
     """
     networks = _networks(summary)
-    networks = networks.assign(mean_rho=networks["mean_rho"].mask(are_flat(networks["note"])))
+    networks = networks.assign(mean_rho=networks["mean_rho"].mask(are_unranked(networks["note"])))
     systems = networks.groupby(["encoder", "architecture"])["mean_rho"]
     means = systems.mean(skipna=False).dropna()
     chosen = means.sort_values(ascending=False).reset_index().drop_duplicates("encoder")

@@ -61,8 +61,9 @@ def mean_over_emotions(values: np.ndarray, left_out: np.ndarray | None = None) -
       system's mean is undefined (NaN). It is not the best, and has nothing to compare: leaving out
       what a system fails at would be a gain.
     - The same holds for a mean over seeds: it is undefined if one seed's is.
-    - Predictions that hardly vary (`enough.flat`) have a rho and a mean, which a note marks; such a
-      system is not the best either, and no difference to it has a sign.
+    - Predictions that hardly vary (`enough.flat`) have a rho, which a note marks. Where they do for
+      half of the emotions or more the system is not the best either, and no difference to it has a
+      sign.
     - A bootstrap resample that happens to leave an emotion's shares constant does not count: see
       `bootstrap.interval`.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from emoshare_utils.errors import NotMadeYet
-from emoshare_utils.results.enough import are_flat
+from emoshare_utils.results.enough import are_unranked
 from emoshare_utils.results.metrics import rho_per_clip
 from emoshare_utils.storage import read_parquet
 
@@ -52,10 +52,10 @@ def read_networks(file: Path) -> pd.DataFrame:
 def best_system(summary: pd.DataFrame) -> pd.Series | None:
     """The row with the highest mean rho of a table with one row per system.
 
-    A system whose predictions hardly vary for some emotion is not the best. None if no other has a
+    One whose predictions hardly vary (`enough.unranked`) is not the best. None if no other has a
     mean rho; a printed line then says why, from the column `note`.
     """
-    if (best := highest(summary[~are_flat(summary["note"])])) is None:
+    if (best := highest(summary[~are_unranked(summary["note"])])) is None:
         why = " | ".join(filter(None, summary["note"].unique()))
         none = "none has a mean rho" if highest(summary) is None else "none has varied predictions"
         print(f"there is no best system, as {none} ({why or 'no predictions'})")

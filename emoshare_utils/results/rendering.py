@@ -17,7 +17,7 @@ from pandas.io.formats.style import Styler
 
 from emoshare_utils.files import atomic, checksum, write_csv
 from emoshare_utils.names import ARCHITECTURES, label
-from emoshare_utils.results.enough import FLAT, are_flat, flat_emotions
+from emoshare_utils.results.enough import UNRANKED, flat_emotions
 from emoshare_utils.results.metrics import METRICS
 
 _HEADERS = {
@@ -198,8 +198,9 @@ def _concerned(row: pd.Series, numbers: list[str], note: str) -> list[str]:
     The means stand out with them, but not for a missing percentage alone.
     """
     concerned = {column for column in numbers if pd.isna(row[column])}
-    if concerned - {*_PERCENTAGES} or FLAT in note:
-        concerned |= {*flat_emotions(note, numbers), *_MEANS}
+    if concerned - {*_PERCENTAGES} or UNRANKED in note:
+        concerned |= {*_MEANS}
+    concerned |= {*flat_emotions(note, numbers)}
     return [column for column in numbers if column in concerned]
 
 
@@ -213,9 +214,9 @@ def _best(table: pd.DataFrame, numbers: list[str], best: Sequence[str] | None) -
         if metric in METRICS and not METRICS[metric].higher_is_better:
             values[column] *= -1
     values[table["source"] == "paper"] = np.nan
-    for row in table.index[are_flat(table["note"])]:
-        hardly = flat_emotions(table.loc[row, "note"], list(values))
-        values.loc[row, [c for c in values if c in (*hardly, *_MEANS)]] = np.nan
+    for row, note in table["note"].fillna("").items():
+        hardly = {*flat_emotions(note, list(values)), *(_MEANS if UNRANKED in note else ())}
+        values.loc[row, [column for column in values if column in hardly]] = np.nan
     return values >= values.max() - 1e-12
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.results.enough import as_reason, flat, too_few
+from emoshare_utils.results.enough import FLAT, as_reason, flat, too_few, unranked
 from emoshare_utils.results.metrics import (
     CONSTANT_PREDICTION,
     CONSTANT_SHARE,
@@ -119,7 +119,8 @@ def _note(rows: list[dict], emotions: Sequence[str], kept: list[str], mean: bool
         if reason := reasons.get(emotion, "no result"):
             reason, name = as_reason(emotion, reason)
             why.setdefault(reason, []).append(name)
-    return mean_note(why, len(emotions) - len(kept), len(emotions), mean)
+    said = mean_note(why, len(emotions) - len(kept), len(emotions), mean)
+    return "; ".join(filter(None, [said, unranked(len(why.get(FLAT, ())), len(kept))]))
 
 
 def _emotions(group: SharedClips, number: int, samples: Samples) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.names import label, ordered
 from emoshare_utils.results.changes import READINGS, SVR_PREFIX, unresolved
-from emoshare_utils.results.enough import FLAT, are_flat, as_reason, flat_emotions
+from emoshare_utils.results.enough import FLAT, are_flat, are_unranked, as_reason, unranked
 from emoshare_utils.results.metrics import mean_note, mean_over_emotions
 from emoshare_utils.results.paper import PAPER_CORPUS, paper_table1, paper_table2
 from emoshare_utils.results.scores import emotions_in_means
@@ -88,8 +88,8 @@ def table2(
     has a row of its own and does not count in an encoder's average.
 
     A change is given where its paired interval leaves out 0 (`changes.unresolved`), and not for, or
-    against, predictions that hardly vary; such a system is the best one only where there is no
-    other. Otherwise `note` says why there is none.
+    against, a system that is not ranked (`enough.unranked`); such a system is the best one only
+    where there is no other. Otherwise `note` says why there is none.
 
     Args:
         results, emotions, split: as in `table1`.
@@ -116,7 +116,7 @@ def table2(
     if baseline == "paper":
         printed = paper_table2()["baseline_mean_rho"].iloc[0]
         against = dict.fromkeys(READINGS, printed if len(kept) == len(emotions) else np.nan)
-        against["flat"] = against["any_flat"] = False
+        against["unranked"] = against["any_unranked"] = False
     else:
         against = table[table["name"] == baseline].iloc[0]
     theirs = _paper_rows(systems["encoder"], emotions, kept)
@@ -136,16 +136,16 @@ def _changed(
 ) -> pd.DataFrame:
     """Add the changes against a baseline, and to each note why there is none."""
     said = [[note] for note in table["note"]]
-    for (reading, change), flat in zip(READINGS.items(), ("flat", "any_flat")):
+    for (reading, change), apart in zip(READINGS.items(), ("unranked", "any_unranked")):
         a, b = table[reading], against[reading]
         reasons = pd.Series(why[reading], table.index)
-        if against[flat]:
+        if against[apart]:
             reasons[:] = f"the baseline's {FLAT}"
         elif b <= 0:
             reasons[:] = "no percentage of a baseline below zero"
         elif np.isnan(b):
             reasons[:] = "the baseline has no mean over these emotions"
-        table[change] = (100 * (a - b) / b).where(reasons.eq("") & ~table[flat])
+        table[change] = (100 * (a - b) / b).where(reasons.eq("") & ~table[apart])
         for each, reason in zip(said, reasons):
             each.append(reason)
     notes = ["; ".join(dict.fromkeys(filter(None, each))) for each in said]
@@ -222,7 +222,8 @@ def _note(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> str:
         if rows.empty or len(missing):
             lacking.add(emotion)
     mean = bool(kept) and not lacking & set(kept)
-    return mean_note(reasons, len(emotions) - len(kept), len(emotions), mean)
+    said = mean_note(reasons, len(emotions) - len(kept), len(emotions), mean)
+    return "; ".join(filter(None, [said, unranked(len(reasons.get(FLAT, ())), len(kept))]))
 
 
 def _paper_rows(encoders: Iterable[str], emotions: list[str], kept: list[str]) -> pd.DataFrame:
@@ -259,27 +260,25 @@ def _averages(systems: pd.DataFrame, kept: list[str]) -> pd.DataFrame:
     """Return both readings of each encoder's average rho over the emotions `kept`.
 
     `name` is what a baseline is called: the encoder, or "svr:" and the encoder. No architecture is
-    the best of several that have no mean. `flat`: the best one's predictions hardly vary for some
-    emotion; `any_flat`: some architecture's do.
+    the best of several that have no mean. `unranked`: that best one is not ranked
+    (`enough.unranked`); `any_unranked`: some architecture is not.
     """
     columns = ["encoder", "source", "architecture", "mean", "seeds", "note"]
     svr = systems["architecture"].eq(0)
     names = systems["encoder"].where(~svr, SVR_PREFIX + systems["encoder"]).rename("name")
     key = [systems["encoder"], names, systems["source"]]
-    flat = [flat_emotions(note, kept) for note in systems["note"]]
-    hardly = np.array([[one in found for one in kept] for found in flat], bool)
-    rhos = systems[kept].mask(hardly.reshape(len(systems), len(kept)))
-    flat = pd.Series(map(bool, flat), systems.index)
+    apart = are_unranked(systems["note"])
     table = systems[columns].assign(
-        name=names, flat=flat, any_flat=flat.groupby(key).transform("any")
+        name=names, unranked=apart, any_unranked=apart.groupby(key).transform("any")
     )
     table["several"] = names.groupby(key).transform("size") > 1
-    table = table.sort_values(["flat", "mean", "architecture"], ascending=[True, False, True])
+    table = table.sort_values(["unranked", "mean", "architecture"], ascending=[True, False, True])
     table = table.drop_duplicates(["encoder", "name", "source"]).rename(
         columns={"mean": "mean_rho"}
     )
     table["architecture"] = table["architecture"].mask(table["several"] & table["mean_rho"].isna())
-    highest = rhos.groupby(key).max().fillna(systems.groupby(key)[kept].max())
+    ranked = systems[kept].mask(apart).groupby(key).max()
+    highest = ranked.fillna(systems[kept].where(apart).groupby(key).max())
     averages = pd.Series(mean_over_emotions(highest), highest.index, name="max_rho")
     table = table.join(averages, on=["encoder", "name", "source"]).drop(columns="several")
     return _sorted(table, ["encoder", "name", "source"])
@@ -289,7 +288,7 @@ def _baseline(table: pd.DataFrame, asked: str | None, corpus: str, split: str) -
     """Return the name of Table 2's baseline: the one asked for, or the default."""
     found = table["name"].tolist()
     svrs = table[table["architecture"] == 0]
-    svrs = svrs.sort_values(["flat", "mean_rho"], ascending=[False, True], na_position="first")
+    svrs = svrs.sort_values(["unranked", "mean_rho"], ascending=[False, True], na_position="first")
     measured = "svr" if len(svrs) else "fbank" if "fbank" in found else found[0]
     baseline = asked or ("paper" if _is_papers(corpus, split) else measured)
     if baseline == "svr" and len(svrs):

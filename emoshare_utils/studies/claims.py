@@ -12,7 +12,7 @@ import pandas as pd
 from emoshare_utils.features.acoustic import ACOUSTIC
 from emoshare_utils.names import ARCHITECTURES, UNTRAINED, label, split_layer
 from emoshare_utils.results.comparisons import compare
-from emoshare_utils.results.enough import FEWEST_CLIPS, FLAT, are_flat, too_few
+from emoshare_utils.results.enough import FEWEST_CLIPS, FLAT, UNRANKED, are_unranked, too_few
 from emoshare_utils.results.scores import score
 
 HUBERT = "HuBERT over wav2vec2.0"
@@ -41,8 +41,8 @@ def claims(
 
     The good embedding is the pretrained encoder with the highest mean rho over both
     architectures; the poor features are those with the lowest of all. Only encoders trained with
-    both architectures count, and only those with a mean rho (`metrics.mean_over_emotions`) and
-    predictions that vary (`enough.flat`). Every encoder counts as pretrained but the
+    both architectures count, and only those with a mean rho (`metrics.mean_over_emotions`) that
+    are ranked (`enough.unranked`). Every encoder counts as pretrained but the
     package's acoustic features and its untrained control, so acoustic features registered from
     elsewhere do too.
 
@@ -58,7 +58,7 @@ def claims(
     encoders = [name for name, found in trained.items() if found >= set(CLAIMED)]
     _, summary = score(rows, emotions, resamples=1)
     claimed = summary[summary["architecture"].isin(CLAIMED)]
-    claimed = claimed.assign(mean_rho=claimed["mean_rho"].mask(are_flat(claimed["note"])))
+    claimed = claimed.assign(mean_rho=claimed["mean_rho"].mask(are_unranked(claimed["note"])))
     means = claimed.groupby("encoder")["mean_rho"].mean(skipna=False).dropna()
     parts = _hubert(encoders) | _attention(encoders, means)
     contrasts = {name: weights for (_, name), weights in parts.items() if weights}
@@ -78,7 +78,7 @@ def _verdict(row: NamedTuple) -> str:
         return UNDEFINED
     if too_few(row.n, row.n_speakers):
         return TOO_FEW_CLIPS if row.n < FEWEST_CLIPS else TOO_FEW_SPEAKERS
-    if FLAT in row.note:
+    if UNRANKED in row.note:
         return OPEN_AS_FLAT
     return UNDEFINED if pd.isna(row.ci_low) else {1: YES, 0: OPEN, -1: NO}[row.sign]
 

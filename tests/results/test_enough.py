@@ -49,7 +49,7 @@ def forty():
 def test_forty_own_clips_have_no_speakers_interval_and_no_flat_winner(forty, capsys):
     table, speakers = forty
     results, summary = score(table, EMOTIONS, 100, speakers)
-    assert list(enough.are_flat(summary["note"])) == [True, True, True, False]
+    assert list(enough.are_unranked(summary["note"])) == [True, True, True, False]
     assert summary["mean_rho"].idxmax() != 3 and summary["mean_rho"].max() > 0.8
     for found in (results, summary):
         assert found["ci_speakers_low"].isna().all() and found["ci_low"].notna().all()
@@ -68,7 +68,7 @@ def test_forty_own_clips_in_table_1_and_2(forty, shown):
     results, _ = score(table, EMOTIONS, 10, speakers)
     first = table1(results, EMOTIONS)
     text = shown(first)
-    for row in first[enough.are_flat(first["note"])].itertuples():
+    for row in first[enough.are_unranked(first["note"])].itertuples():
         for rho in (row.Joy, row.Enjoy, row.mean):
             assert f" {rho:.3f}<sup>" in text
     assert text.count("**") == 6  # Joy, Enjoy and the mean of the one that varies
@@ -87,7 +87,7 @@ def test_forty_own_clips_decide_nothing(forty):
     _, summary = score(table, EMOTIONS, 10, speakers)
     found = compare(table, EMOTIONS, architecture_gains(summary), "devel", 100, speakers)
     assert (found["sign"] == 0).all() and found["ci_low"].notna().all()
-    assert found["note"].str.contains("predictions hardly vary: Joy (HuBERT-mini", regex=False)[0]
+    assert found["note"][0].startswith("predictions hardly vary, not ranked: HuBERT-mini")
     assert found["note"].str.endswith(FEW_SPEAKERS).all()
     of_all = {i: f"s{i % 5}" for i in speakers}  # enough speakers, and still flat
     contrast = {"flat": {("hubert-mini", 1): 1, ("fbank", 2): -1}}
@@ -128,6 +128,28 @@ def test_below_the_fewest_clips_there_is_no_interval(n, clips, speakers):
         assert (found["note"] == "").all() == clips
     _, found = score(table, EMOTIONS, 50)
     assert found["ci_speakers_low"].isna().all() and found["ci_low"].notna().all() == clips
+
+
+def test_one_flat_emotion_of_three_is_marked_and_the_system_ranked(monkeypatch, shown):
+    monkeypatch.setattr(f"{__name__}.EMOTIONS", ["Joy", "Enjoy", "Sad"])
+    table, speakers = systems(("fbank", 1, 0.1), ("fbank", 2, 0.3), n=60, n_speakers=6)
+    flat = table["architecture"].eq(1) & table["emotion"].eq("Joy")
+    table["prediction"] = table["prediction"].mask(flat, 0.5 + 0.01 * table["prediction"])
+    results, summary = score(table, EMOTIONS, 50, speakers)
+    assert summary.loc[0, "note"] == "predictions hardly vary: Joy (.50 to .51)"
+    assert best_system(summary)["architecture"] == 1 == better_architectures(summary)[0][1]
+    text = shown(table1(results, EMOTIONS))
+    first, second = table1(results, EMOTIONS).itertuples()
+    assert first.Joy > second.Joy and f"| {first.Joy:.3f}<sup>a</sup> |" in text
+    assert f"**{second.Joy:.3f}**" in text  # the best that varies
+    assert f"| **{first.Enjoy:.3f}** |" in text and f"| **{first.mean:.3f}** |" in text
+    (row,) = compare(table, EMOTIONS, architecture_gains(summary), "devel", 50).itertuples()
+    assert row.sign == -1 and row.note.startswith("predictions hardly vary: Joy (Mel filterbank")
+    twice = pd.concat([table, table.assign(seed=1, prediction=table["share"])])
+    assert (
+        "hardly vary: Joy (1 of 2 seeds)"
+        in table1(score(twice, EMOTIONS, 2)[0], EMOTIONS)["note"][0]
+    )
 
 
 def test_what_hardly_varies():
