@@ -7,11 +7,15 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The project's root: EMOSHARE_HOME if set, else the checkout, else the current directory."""
+    """The project's root: EMOSHARE_HOME if set, else the checkout, else the project that the
+    current directory is in (a notebook's is its own folder), else that directory."""
     if named := os.environ.get("EMOSHARE_HOME"):
         return Path(named).expanduser().resolve()
+    here = Path.cwd()
     checkout = Path(__file__).resolve().parent.parent
-    return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
+    around = [place for place in (here, *here.parents) if (place / "profiles").is_dir()]
+    projects = [place for place in (checkout, *around) if (place / "notebooks").is_dir()]
+    return projects[0] if projects else here
 
 
 def resolve(root: str | Path) -> Path:
@@ -68,6 +72,11 @@ class Run:
         return self.folder / "notebooks"
 
     @property
+    def lab(self) -> Path:
+        """The working copies of the notebooks, for JupyterLab."""
+        return home() / "lab" / self.name
+
+    @property
     def predictions(self) -> Path:
         """One row per prediction."""
         return self.folder / "predictions.parquet"
@@ -101,3 +110,8 @@ class Run:
     def report(self) -> Path:
         """The executed notebooks as one HTML file."""
         return home() / "report" / f"{self.name}.html"
+
+
+# What no profile changes: the paper's own tables, its code, the encoders that come with the
+# package. Every run that draws these figures draws the same, into one folder.
+PAPER = Run("paper")

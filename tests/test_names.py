@@ -30,7 +30,7 @@ def test_labels_and_order():
     assert label("wav2vec2-base") == "wav2vec2.0 (Base)"
     assert label("untrained") == "untrained"
     assert label("org/name") == "org/name"
-    assert system("hubert-large", 2) == "HuBERT (Large) A2"
+    assert system("hubert-large", 2) == "HuBERT (Large) (A2)"
     given = [
         "fbank",
         "org/b",
@@ -54,10 +54,10 @@ def test_layers_are_named_and_follow_their_encoder_by_number():
     names = ["hubert-large@12", "fbank", "hubert-large@pooled", "hubert-large@6", "hubert-large"]
     assert [label(name) for name in ordered([*names, "org/model@3"])] == [
         "HuBERT (Large)",
-        "HuBERT (Large), layer 6",
-        "HuBERT (Large), layer 12",
+        "HuBERT (Large) L6",
+        "HuBERT (Large) L12",
         "HuBERT (Large), all layers",
-        "org/model, layer 3",
+        "org/model L3",
         "Mel filterbank",
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from emoshare_utils.files import atomic, size
-from emoshare_utils.paths import Run, home, shown
+from emoshare_utils.paths import PAPER, Run, home, shown
 from emoshare_utils.runner.executed import (
     HEADLINES,
     TIMES,
@@ -149,9 +149,10 @@ def _page(name: str, cells: list[Cell], this: Run) -> tuple[list[str], dict[str,
 def _published(source: str, this: Run) -> list[str]:
     """Links to the published pictures that a cell names, in order."""
     named = dict.fromkeys(re.findall(r'"(\w+)"', source))
-    there = [name for name in named if (this.published / f"{name}.png").is_file()]
-    folder = f"../../../figures/published/{this.name}"
-    return [f"![{name}]({folder}/{name}.png)" for name in there]
+    places = [(name, run) for name in named for run in (this, PAPER)]
+    there = {n: r.name for n, r in reversed(places) if (r.published / f"{n}.png").is_file()}
+    folder = "../../../figures/published"
+    return [f"![{n}]({folder}/{there[n]}/{n}.png)" for n in named if n in there]
 
 
 def _text(output: Output) -> str:

@@ -26,6 +26,7 @@ def dead_starts(zeros: pd.DataFrame) -> Figure:
             axes.plot(seeds + offset, 100 * np.sort(column), **look)
             dead = f"{(column == 1).sum()} of {len(column)} dead"
             keys[f"{ARCHITECTURES[architecture].name}: {dead}"] = Line2D([], [], **look)
-        axes.set(xlabel="seed, sorted", ylabel="outputs that\nstart at 0 (%)", ylim=(-5, 105))
+        axes.set(ylabel="outputs that\nstart at 0 (%)", ylim=(-5, 105))
+        axes.set_xlabel("network, one seed each, those of an architecture sorted")
         style.legend(figure, keys)
     return figure

@@ -87,7 +87,7 @@ def test_three_commands_lead_from_votes_to_figures(home, votes, capsys):
     assert check(name, {"encoder": "fbank", "architecture": 1, **settings()})
     said = capsys.readouterr().out
     assert re.search(r"^  fbank .* finished$", said, re.M)
-    assert re.search(r"^  Mel filterbank A1 +finished$", said, re.M)
+    assert re.search(r"^  Mel filterbank \(A1\) +finished$", said, re.M)
 
 
 def settings() -> dict:
@@ -182,7 +182,8 @@ def test_a_profile_is_written_once_and_reads_back(home, votes):
         "labels": str(home / "votes.csv"),
         "shares": ["Joy", "Anger"],
     }
-    assert [notebook.name[:2] for notebook in given.notebooks] == ["01", "02", "03", "04"]
+    assert [notebook.name[:2] for notebook in given.notebooks] == ["00", "01", "02", "03", "04"]
+    assert given.parameters["recording"] == "recordings/s0/00.wav"
     before = file.read_bytes()
     with pytest.raises(WorkbookError, match=r"profiles/mine\.yaml is there: choose another name"):
         new("mine", "votes.csv", "recordings")

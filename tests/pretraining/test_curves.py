@@ -23,17 +23,26 @@ def history():
     return pd.DataFrame(rows)
 
 
-def test_a_second_iteration_follows_the_first(history):
+def test_each_objective_has_panels_of_its_own(history):
     figure = pretraining_curves(history)
-    loss, *_ = figure.axes
-    drawn = [line for line in loss.lines if len(line.get_xdata()) == 3]
-    assert [list(line.get_xdata()) for line in drawn] == [
-        [50, 100, 150],
-        [200, 250, 300],
-        [50, 100, 150],
+    hubert, wav2vec2 = figure.axes[:3], figure.axes[3:]
+    assert [axes.get_title("left") for axes in (hubert[0], wav2vec2[0])] == [
+        "HuBERT, n = 1 encoder",
+        "wav2vec2.0, n = 1 encoder",
     ]
-    assert drawn[0].get_color() == drawn[1].get_color() != drawn[2].get_color()
-    (border,) = (line for line in loss.lines if len(line.get_xdata()) == 2)
+    assert hubert[0].get_ylabel() == "cross-entropy (nats)"
+    assert "contrastive" in wav2vec2[0].get_ylabel()
+    drawn = [line for line in hubert[0].lines if len(line.get_xdata()) == 3]
+    assert [list(line.get_xdata()) for line in drawn] == [[50, 100, 150], [200, 250, 300]]
+    (border,) = (line for line in hubert[0].lines if len(line.get_xdata()) == 2)
     assert set(border.get_xdata()) == {150}
-    assert "HuBERT" in texts(figure) and "wav2vec2.0" in texts(figure)
-    assert "accuracy on masked frames" in texts(figure)
+    (line,) = wav2vec2[1].lines
+    assert list(line.get_xdata()) == [50, 100, 150] and list(line.get_ydata()) == [12.5, 25, 37.5]
+    assert line.get_color() != drawn[0].get_color() == drawn[1].get_color()
+    assert "second iteration" in texts(figure)
+
+
+def test_one_objective_in_one_iteration_leaves_no_panel_empty(history):
+    figure = pretraining_curves(history[history["objective"] == "wav2vec2"])
+    assert len(figure.axes) == 3 and all(len(axes.lines) == 1 for axes in figure.axes)
+    assert "iteration" not in texts(figure)

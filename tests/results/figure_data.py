@@ -16,6 +16,7 @@ from emoshare_utils.results.figures import (
     durations,
     forest,
     learning_curves,
+    matrix,
     padded_batch,
     scatter,
     share_distributions,
@@ -26,6 +27,7 @@ from emoshare_utils.results.listeners import WORTH
 NINE = list(PAPER_EMOTIONS)
 SIX = ["Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"]
 SIMULATED = "simulated listeners"
+SYSTEMS = ["HuBERT-mini L2 (A2)", "Mel filterbank (A1)", "untrained (A2)"]
 
 
 def texts(figure) -> str:
@@ -69,6 +71,21 @@ def differences(by_speaker=True):
     return table.assign(sign=[0, -1])
 
 
+def pairs(systems=SYSTEMS):
+    """Every two of the systems compared, the first of them ahead by .02 per place."""
+    rows = [
+        {"contrast": f"{a} − {b}", "difference": 0.02 * (j - i), "sign": int(j - i > 1)}
+        for i, a in enumerate(systems)
+        for j, b in enumerate(systems)
+        if i < j
+    ]
+    table = pd.DataFrame(rows).assign(split="devel", n=240, n_speakers=8, seeds=1, note="")
+    for over, reach in (("ci", 0.01), ("ci_speakers", 0.03)):
+        table[f"{over}_low"] = table["difference"] - reach
+        table[f"{over}_high"] = table["difference"] + reach
+    return table
+
+
 def clips(emotions, n=90):
     rng = np.random.default_rng(0)
     shares = {emotion: np.maximum(0, rng.normal(0.05, 0.1, n)) for emotion in emotions}
@@ -96,7 +113,7 @@ def history(architectures=(1, 2)):
 
 def compared(system=0.49, at=(3.2, 2.4, np.inf), speakers=15):
     who = [f"{k} other listeners" for k in range(1, 5)]
-    who += ["face panel", "audio-visual panel", "HuBERT-mini, layer 2 A2"]
+    who += ["face panel", "audio-visual panel", "HuBERT-mini L2 (A2)"]
     rho = np.array([0.36, 0.44, 0.48, 0.51, 0.362, 0.488, system])
     table = pd.DataFrame({"who": who, "listeners": [1, 2, 3, 4] + [np.nan] * 3, "n": 1166})
     table = table.assign(n_speakers=speakers, rho=rho, worth=[1, 2, 3, 4, 1.0, 3.2, at[0]])
@@ -113,6 +130,7 @@ def every_figure():
         "scatter": scatter(predictions, results, NINE),
         "bars": bars(summary(), expected=0.8, paper=True),
         "forest": forest(differences()),
+        "matrix": matrix(pairs(), SYSTEMS),
         "share_distributions": share_distributions(clips(NINE), NINE),
         "durations": durations(clips(NINE)),
         "padded_batch": padded_batch(*batch()),
@@ -131,7 +149,7 @@ def boxes(figure) -> dict[str, mpl.transforms.Bbox]:
 @contextmanager
 def third() -> Iterator[int]:
     """A third architecture, number 9."""
-    ARCHITECTURES.register(9, Look("Toy", "T9", "#E69F00"))
+    ARCHITECTURES.register(9, Look("Toy", "T9", "#661100"))
     try:
         yield 9
     finally:

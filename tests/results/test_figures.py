@@ -7,31 +7,40 @@ import pytest
 from figure_data import (
     SIMULATED,
     SIX,
+    SYSTEMS,
     batch,
     boxes,
     clips,
     differences,
     every_figure,
     history,
+    pairs,
     summary,
     system,
     texts,
     third,
 )
 
-from emoshare_utils.names import ARCHITECTURES, GREY
+from emoshare_utils.names import ARCHITECTURES
 from emoshare_utils.results import figures
 from emoshare_utils.results.figures import (
     bars,
     durations,
     forest,
     learning_curves,
+    matrix,
     padded_batch,
     save,
     scatter,
     share_distributions,
 )
-from emoshare_utils.results.figures.style import COLUMN_IN, FAMILY_COLOURS, SPLIT_COLOURS, wrapped
+from emoshare_utils.results.figures.style import (
+    COLUMN_IN,
+    FAMILY_COLOURS,
+    SHARES,
+    SPLIT_COLOURS,
+    wrapped,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +140,7 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path):
 
 def test_no_two_things_share_a_colour():
     architectures = [look.colour for look in ARCHITECTURES.values()]
-    families = [colour for colour in FAMILY_COLOURS.values() if colour != GREY]
-    colours = [*architectures, *families, *SPLIT_COLOURS.values()]
+    colours = [*architectures, *FAMILY_COLOURS.values(), *SPLIT_COLOURS.values(), SHARES]
     assert len(set(map(str.upper, colours))) == len(colours)
 
 
@@ -164,7 +172,11 @@ def test_a_forest_draws_differences_and_both_intervals():
     assert [dot.get_xdata()[0] for dot in dots] == [0.03, -0.2]
     assert [dot.get_markerfacecolor() for dot in dots] == ["white", "black"]
     drawn = [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"]
-    assert drawn[:4] == [[-0.01, 0.07], [-0.02, 0.09], [-0.3, -0.1], [-0.4, -0.05]]
+    assert drawn[:4] == [[-0.02, 0.09], [-0.01, 0.07], [-0.4, -0.05], [-0.3, -0.1]]
+    widths = [line.get_linewidth() for line in axes.lines if line.get_marker() == "None"]
+    assert widths[0] > 2 * widths[1]
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys == ["95 % interval over speakers (in brackets)", "95 % interval over clips"]
     said = texts(figure)
     for words in (
         "+0.030 [−0.020, +0.090]",
@@ -175,6 +187,8 @@ def test_a_forest_draws_differences_and_both_intervals():
         assert words in said
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     assert labels == ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]
+    labels = [tick.get_text() for tick in forest(differences()[::-1]).axes[0].get_yticklabels()]
+    assert labels == ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]  # the largest first
 
 
 def test_a_forest_without_speakers_or_rho():
@@ -182,16 +196,55 @@ def test_a_forest_without_speakers_or_rho():
     table.loc[1, ["difference", "ci_low", "ci_high", "sign"]] = [np.nan, np.nan, np.nan, 0]
     said = texts(forest(table))
     assert "+0.030 [−0.010, +0.070]" in said and "no ρ" in said and "speakers" not in said
+    assert "95 % interval over clips (in brackets)" in said
+    few = table.assign(sign=0, **dict.fromkeys(["ci_low", "ci_high"], np.nan))
+    said = texts(forest(few))
+    assert "+0.030" in said and "[" not in said and "interval" not in said
     with pytest.raises(ValueError, match="two systems"):
         forest(table.head(0))
+
+
+def test_a_matrix_has_a_cell_for_every_two_systems():
+    figure = matrix(pairs(), SYSTEMS)
+    (axes,) = figure.axes
+    cells = {tuple(text.get_position()): text for text in axes.texts}
+    said = {(x, round(y)): [] for x, y in cells}
+    for (x, y), text in cells.items():
+        said[x, round(y)].append(text)
+    differences = {place: [each.get_text() for each in found] for place, found in said.items()}
+    assert differences[0, 1] == ["+0.020", "[−0.010, +0.050]"]  # over speakers
+    assert differences[0, 2] == ["+0.040", "[+0.010, +0.070]"]
+    assert differences[1, 2] == ["+0.020", "[−0.010, +0.050]"]
+    assert differences[0, 0] == ["HuBERT-mini\nL2 (A2)"]
+    bold = {place for place, found in said.items() if found[0].get_fontweight() == "bold"}
+    assert bold == {(0, 2)}
+    faces = {patch.get_xy(): patch.get_facecolor()[:3] for patch in axes.patches}
+    assert {place for place, face in faces.items() if face != (1, 1, 1)} == {(-0.5, 1.5)}
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert rows == ["", *SYSTEMS[1:]]
+    for words in ("column − row", "over speakers", "n = 240 clips of 8 speakers", "A2: Arch"):
+        assert words in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_a_matrix_without_intervals_or_rho_and_of_other_contrasts():
+    table = pairs()
+    low = [name for name in table if name.startswith("ci_")]
+    table = table.assign(sign=0, **dict.fromkeys(low, np.nan))
+    table.loc[1, "difference"] = np.nan
+    said = texts(matrix(table, SYSTEMS))
+    assert "+0.020" in said and "no ρ" in said and "[" not in said and "interval" not in said
+    for wrong in (table[::-1], table[:2]):
+        with pytest.raises(ValueError, match="one difference for every two"):
+            matrix(wrong, SYSTEMS)
+    with pytest.raises(ValueError, match="two systems or more"):
+        matrix(table.head(0), SYSTEMS[:1])
 
 
 def test_share_distributions_count_the_zeros():
     table = pd.DataFrame({"Anger": [0, 0, 0, 0.3, np.nan], "Sad": [0.1, 0.2, 0.3, 1.0, 0.7]})
     figure = share_distributions(table, ["Anger", "Sad"])
     anger, sad = figure.axes
-    assert "75 % exactly 0" in anger.texts[0].get_text()
-    assert "n = 4" in anger.texts[0].get_text()
+    assert anger.texts[0].get_text() == "3 of 4 are 0 (75 %); mean 0.07"
     heights = [bar.get_height() for bar in sad.patches]
     assert heights == pytest.approx([0, 20, 20, 20, 0, 0, 0, 20, 0, 0, 20])
     assert anger.patches[0].get_height() == pytest.approx(75)
@@ -230,6 +283,7 @@ def test_learning_curves_hold_a_stopped_network_at_its_last_epoch():
     best = [line for line in rho.lines if line.get_marker() == "."][0]
     assert list(best.get_xdata()) == [3, 3]
     assert rho.get_title() == "Mel filterbank"
+    assert "n = 2 networks" in figure.get_supxlabel()
 
 
 def test_learning_curves_draw_what_selects_and_another_loss():
@@ -244,5 +298,10 @@ def test_learning_curves_draw_what_selects_and_another_loss():
 
 def test_long_names_are_broken_where_they_are_joined():
     assert wrapped("MFCC A2 − Spectrogram A1") == "MFCC A2 − Spectrogram A1"
-    assert wrapped("MFCC, layer 2 A2 − Spectrogram A1", 30) == "MFCC, layer 2 A2\n− Spectrogram A1"
+    assert wrapped("HuBERT-mini L2 (A2)", 18) == "HuBERT-mini\nL2 (A2)"
+    assert wrapped("HuBERT-mini (A1)", 15) == "HuBERT-mini\n(A1)"
+    assert wrapped("wav2vec2.0 (Large) L6 (A2) − MFCC (A1)", 20) == (
+        "wav2vec2.0 (Large)\nL6 (A2)\n− MFCC (A1)"
+    )
+    assert wrapped("wav2vec2-mini", 10) == "wav2vec2-\nmini"
     assert wrapped("wav2vec2.0 (Large), all layers") == "wav2vec2.0 (Large),\nall layers"

@@ -201,7 +201,7 @@ def test_other_panels_are_compared_on_the_clips_they_share():
     assert panel_rhos(table_of(votes, 8), EMOTIONS, ids(200)).empty
     assert panel_rhos(face, EMOTIONS, ids(200)).empty and panel_rhos(known, EMOTIONS, []).empty
     table = worth_in_listeners(system_of(expected), known, EMOTIONS)
-    assert table["who"].tolist()[3:] == ["4 other listeners", "face panel", "Mel filterbank A1"]
+    assert table["who"].tolist()[3:] == ["4 other listeners", "face panel", "Mel filterbank (A1)"]
     assert (table["n"] == 180).all()
 
 

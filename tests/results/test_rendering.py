@@ -30,8 +30,8 @@ def test_bold_is_decided_before_rounding_among_our_rows_with_ties(shown, row_of)
         ("hubert-base", 2, 0.9, 0.9),
     ).assign(source=["ours", "ours", "ours", "paper"])
     text = shown(frame)
-    assert "| 0.412 | **0.300** |" in row_of(text, "Mel filterbank", "Architecture 1")
-    assert "| **0.412** | **0.300** |" in row_of(text, "Mel filterbank", "Architecture 2")
+    assert "| **0.300** | 0.412 |" in row_of(text, "Mel filterbank", "Architecture 1")
+    assert "| **0.300** | **0.412** |" in row_of(text, "Mel filterbank", "Architecture 2")
     assert "**" not in row_of(text, "HuBERT (Base)", "Architecture 1 |")
     assert "| 0.900 | 0.900 |" in row_of(text, "Architecture 2 (paper)")
     assert "**" not in shown(frame, best=())
@@ -54,12 +54,12 @@ def test_missing_means_do_not_win_and_notes_are_marked(shown, row_of, latex):
         columns=columns,
     )
     text = shown(frame)
-    assert "| –<sup>a</sup> | **0.900** | –<sup>a</sup> |" in row_of(text, "Mel")
-    assert "| MFCC | **0.100** | 0.200 | **0.150** |" in text
+    assert "| –<sup>a</sup> | –<sup>a</sup> | **0.900** |" in row_of(text, "Mel")
+    assert "| MFCC | **0.150** | **0.100** | 0.200 |" in text
     assert "| org/x<sup>b</sup> |" in text and "<sup>a</sup>" in row_of(text, "org/y")
     assert "<sup>a</sup> no A.<br>\n<sup>b</sup> of &lt;few&gt;." in text
     text = latex(frame)
-    assert r"--\textsuperscript{a} & \bfseries 0.900 & --\textsuperscript{a} \\" in text
+    assert r"--\textsuperscript{a} & --\textsuperscript{a} & \bfseries 0.900 \\" in text
     assert text.index(r"\end{tabular}") < text.index(
         r"\textsuperscript{b} of \textless{}few\textgreater{}."
     )
@@ -111,7 +111,7 @@ def test_any_text_is_harmless_in_html_and_latex(latex):
 
 def test_the_latex_is_one_plain_table(latex):
     text = latex(table(("org/an_encoder&co", 1, 0.2, 0.3)), "Table 3: 5 % of ρ, # {x}")
-    assert "org/an\\_encoder\\&co & Architecture 1 & \\bfseries 0.200" in text
+    assert "org/an\\_encoder\\&co & Architecture 1 & \\bfseries 0.300 & \\bfseries 0.200" in text
     assert "\\caption{5 \\% of $\\rho$, \\# \\{x\\}}" in text
     assert "\\label{tab:t}" in text
     assert "\\begin{tabular}{llrr}\n\\toprule\n" in text

@@ -109,7 +109,7 @@ def test_a_constant_prediction_leaves_no_mean_and_wins_nothing():
     found = compare(table, EMOTIONS, architecture_gains(summary), resamples=20)
     lost = found[found["difference"].isna()]
     assert list(lost["note"]) == [
-        "constant prediction: Joy (HuBERT-mini A1); no mean over emotions"
+        "constant prediction: Joy (HuBERT-mini (A1)); no mean over emotions"
     ]
     assert list(lost["sign"]) == [0] and lost["ci_low"].isna().all() and len(found) == 3
     rows = table2(results, EMOTIONS, corpus="made").set_index("encoder")

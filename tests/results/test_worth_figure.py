@@ -34,9 +34,7 @@ def test_names_beside_the_curve_do_not_overlap_and_stay_inside(tmp_path):
     table = compared()
     figure = save(worth(table, 2), tmp_path, "worth", table, SIMULATED)
     drawn = boxes(figure)
-    names = [
-        drawn[name] for name in ("face panel", "audio-visual panel", "HuBERT-mini,\nlayer 2 A2")
-    ]
+    names = [drawn[name] for name in ("face panel", "audio-visual panel", "HuBERT-mini L2 (A2)")]
     assert not any(a.overlaps(b) for i, a in enumerate(names) for b in names[:i])
     outer, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert outer.x0 >= 0 and outer.y0 >= 0 and outer.x1 <= width and outer.y1 <= height

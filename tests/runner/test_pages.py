@@ -108,7 +108,8 @@ def test_pages_show_what_a_run_left(drawn, capsys):
 
     index = (this.pages.parent / "README.md").read_text()
     assert (
-        "is MFCC A1: mean ρ 0.400 (95 % interval over clips 0.300 to 0.500), n = 9 clips." in index
+        "is MFCC (A1): mean ρ 0.400 (95 % interval over clips 0.300 to 0.500), n = 9 clips."
+        in index
     )
     assert "- [1. Data](demo/01_data.md)\n- [2. More](demo/02_more.md)\n" in index
     assert "### Table 1\n\n| a | b |" in index and "demo/fig2.png)" in index
@@ -163,7 +164,7 @@ def test_a_report_is_one_file_that_needs_no_network(drawn, capsys):
 
     # what matters first, then each notebook
     first, *notebooks = re.findall(r"<section.*?</section>", page, re.DOTALL)
-    assert "is MFCC A1: mean ρ 0.400" in first
+    assert "is MFCC (A1): mean ρ 0.400" in first
     assert (
         "<h2>Table 1</h2>" in first and "<h2>Fig. 2: predicted" in first and "Fig. 3" not in first
     )

@@ -7,7 +7,7 @@ from toy_notebooks import FOLDERS, edit, write
 
 from emoshare_utils import __main__
 from emoshare_utils.files import locked
-from emoshare_utils.paths import Run
+from emoshare_utils.paths import PAPER, Run
 from emoshare_utils.runner.notebooks import WorkbookError
 from emoshare_utils.runner.publishing import publish
 from emoshare_utils.runner.workbook import run
@@ -58,6 +58,20 @@ def test_publish_makes_the_record_what_the_run_has_drawn(three, capsys):
     run("demo", studies=True)
     publish("demo")
     assert published() == {"table1.csv": "1", "study.csv": "t"}
+
+
+def test_publish_renews_what_is_the_same_for_every_run_and_removes_none_of_it(three, capsys):
+    write("06_study", FOLDERS + "PAPER.figures.mkdir(); (PAPER.figures / 'p.csv').write_text('p')")
+    edit("06_study", "import Run", "import PAPER, Run")
+    run("demo", studies=True)
+    for name in ("p.csv", "of_another_notebook.csv"):
+        PAPER.published.mkdir(parents=True, exist_ok=True)
+        (PAPER.published / name).write_text("old")
+    publish("demo")
+    published = {path.name: path.read_text() for path in PAPER.published.iterdir()}
+    assert published == {"p.csv": "p", "of_another_notebook.csv": "old"}
+    assert "1 files in figures/published/paper/" in capsys.readouterr().out
+    assert {path.name for path in Run("demo").published.iterdir()} == {"table1.csv"}
 
 
 def test_publish_lists_what_is_drawn_once_no_run_draws(three, monkeypatch):

@@ -40,6 +40,6 @@ def test_contrasts_are_the_mean_of_a_pair_and_the_better_architecture_of_others(
             (wav2vec2, 1): -0.5,
             (wav2vec2, 2): -0.5,
         },
-        "HuBERT-mini A2 − untrained A1": {(hubert, 2): 1, ("untrained", 1): -1},
-        "wav2vec2-mini A1 − untrained A1": {(wav2vec2, 1): 1, ("untrained", 1): -1},
+        "HuBERT-mini (A2) − untrained (A1)": {(hubert, 2): 1, ("untrained", 1): -1},
+        "wav2vec2-mini (A1) − untrained (A1)": {(wav2vec2, 1): 1, ("untrained", 1): -1},
     }

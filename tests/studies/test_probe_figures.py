@@ -19,11 +19,11 @@ def test_layers_are_drawn_and_a_feature_set_without_them_is_a_line():
         (name, layer, layer / 10) for name in ("hubert-mini", "untrained") for layer in range(4)
     ]
     table = pd.DataFrame([*rows, ("fbank", 0, 0.35)], columns=["encoder", "layer", "rho"])
-    figure = layers(table)
+    figure = layers(table, 720, 24)
     (axes,) = figure.axes
     assert [len(line.get_xdata()) for line in axes.lines] == [4, 4, 2]
     assert set(axes.lines[2].get_ydata()) == {0.35}
-    for word in ("HuBERT-mini", "untrained", "Mel filterbank"):
+    for word in ("HuBERT-mini", "untrained", "Mel filterbank", "720 clips of 24 speakers of train"):
         assert word in texts(figure)
 
 
@@ -34,7 +34,7 @@ def test_probes_are_drawn_with_chance(tmp_path):
         for name, score in (("hubert-mini", 0.6), ("fbank", 0.4))
         for target, measure, chance in (("speaker", "accuracy", 0.1), ("loudness", "rho", 0.0))
     ]
-    figure = probes(pd.DataFrame(rows))
+    figure = probes(pd.DataFrame(rows), 240, 8)
     hubert, fbank, chance = figure.axes[0].lines
     assert set(hubert.get_xdata()) == {0.6} and set(fbank.get_xdata()) == {0.4}
     assert list(np.asarray(chance.get_xdata())) == [0.1, 0.0]
@@ -42,9 +42,15 @@ def test_probes_are_drawn_with_chance(tmp_path):
         for line in lines.get_segments():
             np.testing.assert_allclose(line[:, 0], [score - 0.1, score + 0.2])
     assert "speaker (accuracy)" in texts(figure) and "loudness (ρ)" in texts(figure)
+    assert (
+        "n = 240 clips of 8 speakers; lines: 95 % intervals over speakers (speaker: over clips)"
+        in (figure.get_supxlabel())
+    )
+    unsure = pd.DataFrame(rows).assign(ci_low=np.nan, ci_high=np.nan)
+    assert probes(unsure, 20, 0).get_supxlabel() == "devel, n = 20 clips"
     save(figure, tmp_path, "probes", pd.DataFrame(rows), SIMULATED)
     first = (tmp_path / "probes.png").read_bytes()
-    again = probes(pd.DataFrame(rows))
+    again = probes(pd.DataFrame(rows), 240, 8)
     save(again, tmp_path, "probes", pd.DataFrame(rows), SIMULATED)
     assert SIMULATED in texts(again)
     assert (tmp_path / "probes.png").read_bytes() == first

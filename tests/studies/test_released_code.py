@@ -305,7 +305,7 @@ def test_compare_is_the_mean_rho_and_its_paired_difference():
     assert table["constant"].to_dict() == {"paper": 0, "worse": 0, "dead": 2}
     assert np.isnan(table.loc["paper", "difference"])
     assert table.loc["dead", ["mean_rho", "difference", "ci_low"]].isna().all()
-    note = "constant prediction: Joy (dead A2); no mean over emotions"
+    note = "constant prediction: Joy (dead (A2)); no mean over emotions"
     assert table.loc["dead", "note"] == note
     same = given[given["variant"] == "worse"].assign(variant="paper")
     twins = pd.concat([same, same.assign(variant="twin")])
@@ -319,7 +319,7 @@ def test_pictures_say_what_died():
 
     table = compare_variants(predictions(), BOTH, resamples=20)
     said = texts(forest(table[table["variant"] != "paper"], over_seeds=True))
-    assert "A2: dead" in said and "no ρ" in said and "constant prediction: Joy (dead A2)" in said
+    assert "A2: dead" in said and "no ρ" in said and "constant prediction: Joy (dead (A2))" in said
     assert "n = 60 clips; means over 2 seeds or more, resampled too" in said
     zeros = pd.DataFrame({1: [0.0, 1.0, 1.0], 2: [0.0, 0.5, 1.0]})
     said = texts(dead_starts(zeros))

@@ -10,7 +10,7 @@ from emoshare_utils.studies.released_figures import dead_starts
 @pytest.fixture
 def third():
     """A third architecture, number 9."""
-    ARCHITECTURES.register(9, Look("Toy", "T9", "#E69F00"))
+    ARCHITECTURES.register(9, Look("Toy", "T9", "#661100"))
     yield 9
     del ARCHITECTURES.entries[9]
 

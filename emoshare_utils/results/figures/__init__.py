@@ -6,6 +6,7 @@ from emoshare_utils.results.figures.fig2_scatter import scatter
 from emoshare_utils.results.figures.fig3_bars import bars
 from emoshare_utils.results.figures.forest import forest
 from emoshare_utils.results.figures.learning_curves import learning_curves
+from emoshare_utils.results.figures.matrix import matrix
 from emoshare_utils.results.figures.style import save
 from emoshare_utils.results.figures.worth import worth
 
@@ -14,6 +15,7 @@ __all__ = [
     "durations",
     "forest",
     "learning_curves",
+    "matrix",
     "padded_batch",
     "save",
     "scatter",

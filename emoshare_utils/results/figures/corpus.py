@@ -13,7 +13,8 @@ from emoshare_utils.results.figures import style
 EDGES = np.linspace(-0.1, 1, 12) + 1e-9  # (-.1, 0], which holds the zeros; (0, .1], (.1, .2], ...
 BIN_S = 0.5  # seconds
 OUTLINE = {"stat": "percent", "element": "step", "fill": False, "linewidth": 1.2}
-BARS = {"stat": "percent", "color": "#56B4E9", "alpha": 1, "linewidth": 0, "shrink": 0.92}
+BARS = {"stat": "percent", "color": style.SHARES, "alpha": 1, "linewidth": 0, "shrink": 0.92}
+LINES = {"train": "-", "devel": "--", "test": ":"}
 
 
 def share_distributions(clips: pd.DataFrame, emotions: Sequence[str]) -> Figure:
@@ -25,22 +26,29 @@ def share_distributions(clips: pd.DataFrame, emotions: Sequence[str]) -> Figure:
     """
     rows, columns = style.grid(len(emotions))
     width = style.PAGE_IN if columns > 1 else style.COLUMN_IN
-    with style.drawing(width, 1.35 * rows + 0.4) as figure:
+    with style.drawing(width, 1.5 * rows + 0.4) as figure:
         for axes, emotion in zip(style.panels(figure, emotions), emotions):
             shares = clips[emotion].dropna().to_numpy(float)
             sns.histplot(x=shares, bins=EDGES, ax=axes, **BARS)
             for bar in axes.patches[:1]:
                 bar.set_color("black")
-            said = [f"n = {len(shares):,}"]
-            if len(shares):
-                zeros = 100 * np.mean(shares == 0)
-                said = [f"{zeros:.0f} % exactly 0", f"mean {shares.mean():.2f}", *said]
-            axes.text(0.98, 0.97, "\n".join(said), transform=axes.transAxes, ha="right", va="top")
+            said = _zeros(shares)
+            axes.set_title(axes.get_title("left"), loc="left", fontweight="bold", pad=11)
+            axes.text(0, 1, said, transform=axes.transAxes, va="bottom", fontsize=6.5)
             axes.set(xlim=(-0.12, 1.02), ylabel="")
             axes.set_xticks([-0.05, 0.5, 1], ["0", "0.5", "1"])
         figure.supxlabel("share of the listeners (black: exactly 0)")
         figure.supylabel("clips (%)")
     return figure
+
+
+def _zeros(shares: np.ndarray) -> str:
+    """How many clips there are, and of how many the share is exactly zero."""
+    if not len(shares):
+        return "n = 0"
+    zeros = np.sum(shares == 0)
+    part = f"{zeros:,} of {len(shares):,} are 0 ({100 * zeros / len(shares):.0f} %)"
+    return f"{part}; mean {shares.mean():.2f}"
 
 
 def durations(clips: pd.DataFrame) -> Figure:
@@ -62,9 +70,10 @@ def durations(clips: pd.DataFrame) -> Figure:
         keys = {}
         for split in splits:
             seconds, colour = by_split.get_group(split), style.SPLIT_COLOURS[split]
-            sns.histplot(x=seconds, bins=edges, color=colour, ax=axes, **OUTLINE)
+            look = {"color": colour, "linestyle": LINES[split]}
+            sns.histplot(x=seconds, bins=edges, ax=axes, **OUTLINE, **look)
             name = f"{split}: {len(seconds):,} clips, {_time(seconds.sum())}"
-            keys[name] = Line2D([], [], color=colour)
+            keys[name] = Line2D([], [], **look)
         style.legend(figure, keys, columns=1)
         axes.set(xlabel="length of a clip (s)", ylabel="clips of the split (%)")
         axes.set_xlim(left=0)

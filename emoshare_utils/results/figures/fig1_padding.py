@@ -7,17 +7,19 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from emoshare_utils.names import label
 from emoshare_utils.results.figures import style
 
 PADDING = {"facecolor": "0.94", "edgecolor": "0.65", "hatch": "/////", "linewidth": 0}
 
 
-def padded_batch(features: np.ndarray, lengths: np.ndarray) -> Figure:
+def padded_batch(features: np.ndarray, lengths: np.ndarray, encoder: str = "") -> Figure:
     """Fig. 1(c): a zero-padded batch, one strip per clip, real frames coloured, padding hatched.
 
     Args:
         features: a padded batch, (N, L, W).
         lengths: the real frames of each clip, (N,).
+        encoder: whose frames they are, for the title.
 
     Raises:
         ValueError: shapes that do not fit, or frames beyond a clip's end that are not zero.
@@ -46,9 +48,10 @@ def padded_batch(features: np.ndarray, lengths: np.ndarray) -> Figure:
         ticks = [tick for tick in MaxNLocator(4).tick_values(0, longest) if tick < 0.9 * longest]
         strips[-1].set_xticks([*ticks, longest])
         strips[-1].set_xlabel("frame (hatched: zero-padding)")
-        figure.suptitle(f"padded to L = {longest} frames, W = {width}")
+        of = f"{label(encoder)}, " if encoder else ""
+        figure.suptitle(f"{of}padded to L = {longest} frames, W = {width}")
         bar = figure.colorbar(image, ax=strips, location="bottom", shrink=0.5, aspect=40)
-        bar.set_label("feature value")
+        bar.set_label("feature value (no unit)")
     return figure
 
 

@@ -29,7 +29,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     blocks = -(-len(encoders) // MOST_COLUMNS)
     columns = -(-len(encoders) // blocks)
     width = max(style.PAGE_IN * columns / MOST_COLUMNS, style.COLUMN_IN)
-    with style.drawing(width, 1.45 * len(measures) * blocks + 0.6) as figure:
+    with style.drawing(width, 1.45 * len(measures) * blocks + 0.7) as figure:
         grid = figure.subplots(len(measures) * blocks, columns, sharex=True, squeeze=False)
         for place, encoder in enumerate(encoders):
             block, column = divmod(place, columns)
@@ -43,11 +43,23 @@ def learning_curves(history: pd.DataFrame) -> Figure:
                 axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
                 if column == 0:
                     axes.set_ylabel(measures[measure])
+        for axes in grid.flat:
+            if axes.get_ylim()[0] < 0 < axes.get_ylim()[1]:
+                axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=0)
         for axes in grid[-len(measures) :, len(encoders) - columns * (blocks - 1) :].flat:
             axes.set_axis_off()
-        figure.supxlabel("epoch\nthin: one network, dot: its best epoch; thick: mean")
+        figure.supxlabel(_caption(history))
         style.legend(figure, style.architecture_keys(history["architecture"]))
     return figure
+
+
+def _caption(history: pd.DataFrame) -> str:
+    """What the lines are, and how many networks an architecture has in a panel."""
+    each = ["encoder", "architecture"]
+    counts = history[[*each, "emotion", "seed"]].drop_duplicates().groupby(each).size()
+    few, many = counts.min(), counts.max()
+    n = f"n = {many} networks" if few == many else f"n = {few} to {many} networks"
+    return f"epoch\nthin: one network, dot: its best epoch;\nthick: mean of {n}"
 
 
 def _label(measure: str) -> str:
@@ -59,7 +71,7 @@ def _curves(axes: Axes, history: pd.DataFrame, measure: str) -> None:
     for architecture, group in history.groupby("architecture"):
         colour = ARCHITECTURES[architecture].colour
         wide = group.pivot(index="epoch", columns=["emotion", "seed"], values=measure)
-        axes.plot(wide.index, wide, color=colour, linewidth=0.4, alpha=0.4)
+        axes.plot(wide.index, wide, color=colour, linewidth=0.5, alpha=0.5)
         known = wide.dropna(axis="columns", how="all")
         if metric and known.size:
             best = known.idxmax() if metric.higher_is_better else known.idxmin()
@@ -69,5 +81,3 @@ def _curves(axes: Axes, history: pd.DataFrame, measure: str) -> None:
         stopped = wide.index.to_numpy()[:, None] > last.loc[wide.columns].to_numpy()
         held = wide.where(~stopped, wide.ffill())
         axes.plot(held.index, held.mean(axis=1), color=colour, linewidth=1.4)
-    if measure == "devel_rho":
-        axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=0)

@@ -206,7 +206,7 @@ def _weights(axes: Axes, weights: np.ndarray, most: float, colour: str) -> None:
 def _shares(figure: Figure, shares: pd.DataFrame) -> None:
     axes = _column(figure, 0.89, "shares", "90 % intervals", 0.1)
     places, values = np.arange(len(shares)), shares["share"].to_numpy()
-    axes.barh(places, values, color="0.6", height=0.62)
+    axes.barh(places, values, color=style.SHARES, height=0.62)
     axes.hlines(places, shares["low"], shares["high"], color="black", linewidth=0.9)
     axes.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(shares) - 0.4, -0.6))
     axes.set_yticks(places, shares["emotion"], fontsize=7.5)

@@ -14,14 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from emoshare_utils.files import atomic, write_csv
-from emoshare_utils.names import ARCHITECTURES, GREY
+from emoshare_utils.names import ARCHITECTURES
+from emoshare_utils.names import GREY as GREY
 
 COLUMN_IN = 3.3
 PAGE_IN = 7.0
 LINE_IN = 0.13  # of one line of text
-# Paul Tol's "muted"; the architectures and the families of encoders have Okabe and Ito's colours.
-SPLIT_COLOURS = {"train": "#332288", "devel": "#999933", "test": "#88CCEE"}
-FAMILY_COLOURS = {"hubert": "#009E73", "wav2vec2": "#CC79A7", "untrained": GREY}
+# One colour has one meaning in all figures. Architectures (`names`), families of encoders and
+# shares have Okabe and Ito's colours, splits Paul Tol's "muted": no two of one set look alike to
+# any kind of colour vision. Acoustic features are black. Grey is what stands behind: the SVR,
+# chance, 0. An emotion has no colour but a panel or a row: a corpus may have any number of them.
+SPLIT_COLOURS = {"train": "#332288", "devel": "#999933", "test": "#882255"}
+FAMILY_COLOURS = {"hubert": "#009E73", "wav2vec2": "#CC79A7", "untrained": "#E69F00"}
+SHARES = "#56B4E9"
 
 
 def style(width_in: float = COLUMN_IN, height_in: float = 2.2) -> dict[str, object]:
@@ -154,7 +159,11 @@ def family_colour(name: str) -> str:
 
 
 def wrapped(name: str, width: int = 26) -> str:
-    """A long name on several lines: broken before a minus, after commas, slashes and hyphens."""
+    """A long name on several lines: broken before a minus, after commas, slashes and spaces.
+
+    "L2 (A2)" and "wav2vec2.0 (Large)" stay together where they fit on a line; a hyphen ends one
+    only where a word is too long for it.
+    """
     if len(name) <= width:
         return name
     for gap in (" (?=− )", "(?<=,) "):
@@ -162,7 +171,15 @@ def wrapped(name: str, width: int = 26) -> str:
         if len(parts) > 1:
             return "\n".join(wrapped(part, width) for part in parts)
     parted = name.replace("/", "/\v")  # else nothing would end a line there
-    return textwrap.fill(parted, width, replace_whitespace=False).replace("\v", "")
+    together = re.sub(r" (?=\(\w{,8}\))", "\N{NO-BREAK SPACE}", parted)
+    parted = together if _longest_word(together) <= width else parted
+    look = {"replace_whitespace": False, "break_on_hyphens": _longest_word(parted) > width}
+    lines = textwrap.fill(parted, width, **look)
+    return lines.replace("\v", "").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, re.split(r"[ \v]", text)))
 
 
 def number(value: float) -> str:
