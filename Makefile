@@ -48,8 +48,8 @@ bench: $(READY) ## Measure speed and memory against the released recipe: runs/be
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.small_networks
 
-lab: $(READY) ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: $(READY) ## Open working copies of the notebooks in JupyterLab, with PROFILE's parameters filled in
+	$(BIN)/python -m emoshare_utils lab $(PROFILE) $(ARGS)
 
 lint: $(READY) ## Check formatting, lint, and that notebooks carry no outputs
 	$(BIN)/ruff format --check .
@@ -65,7 +65,7 @@ lock: ## Resolve requirements.lock again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 
-clean: ## Remove what runs made (runs/, figures/, report/ and caches); published figures and .venv stay
+clean: ## Remove what runs made (runs/, figures/, report/ and caches); published figures, lab/ and .venv stay
 	rm -rf runs report build .pytest_cache .ruff_cache *.egg-info
 	find figures -mindepth 1 -maxdepth 1 -not -name published -exec rm -rf {} +
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

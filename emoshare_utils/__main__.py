@@ -1,5 +1,5 @@
-"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run`, `report` and `publish` take a profile,
-`predict` recordings, and `export` a run."""
+"""`python -m emoshare_utils COMMAND`: `new`, `check`, `run`, `lab`, `report` and `publish` take a
+profile, `predict` recordings, and `export` a run."""
 
 import argparse
 import importlib
@@ -10,8 +10,13 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0, 1 if a notebook or check fails, 2 for bad input, 130 for Ctrl-C."""
-    given = vars(_parser().parse_args(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    of_lab = words[:1] == ["lab"] and "--" in words
+    ours = words[: words.index("--")] if of_lab else words
+    given = vars(_parser().parse_args(ours))
     name, module = given.pop("command"), given.pop("module")
+    if name == "lab":
+        given["jupyter"] = words[len(ours) + 1 :]
     if name == "check":  # it says which models are not here, and fetches none
         os.environ["HF_HUB_OFFLINE"] = "1"
     # not needed for --help, which should not keep anyone waiting
@@ -72,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     about = "leave out the notebooks before this one"
     some.add_argument("--from", dest="start", metavar="03", help=about)
     run.add_argument("--force", action="store_true", help="run what is up to date, too")
+    about = "open working copies of the notebooks in JupyterLab, a profile's parameters filled in"
+    more = "What follows -- goes to JupyterLab, such as -- --no-browser --port 8890."
+    lab = commands.add_parser("lab", parents=[common], help=about, description=f"{about}. {more}")
+    lab.set_defaults(module="runner.lab")
+    about = "write the copies alone, lab/<run>/"
+    lab.add_argument("--no-open", dest="show", action="store_false", help=about)
     about = "write a finished run as one HTML file, report/<run>.html"
     report = commands.add_parser("report", parents=[common], help=about, description=about)
     report.set_defaults(module="runner.report")

@@ -127,6 +127,7 @@ def test_figures_and_studies_run_the_same_profile():
     assert target("studies") == f"{run} run $(PROFILE) --studies $(ARGS)\n"
     assert target("report") == f"{run} report $(PROFILE) $(ARGS)\n"
     assert target("publish") == f"{run} publish $(PROFILE) $(ARGS)\n"
+    assert target("lab") == f"{run} lab $(PROFILE) $(ARGS)\n"
 
 
 def test_what_a_run_draws_is_ignored_and_the_record_is_not():

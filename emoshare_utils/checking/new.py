@@ -1,27 +1,32 @@
 """`new`: a profile for a corpus of one's own, with settings for its size."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from emoshare_utils.corpora import table
+from emoshare_utils.corpora.audio import read_audio
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.corpora.reading import listed
+from emoshare_utils.errors import UserError
 from emoshare_utils.files import atomic
 from emoshare_utils.paths import Run, home, shown
 from emoshare_utils.runner.notebooks import WorkbookError
 
 UPDATES = 3000  # of a network's weights, about as many as CREMA-D's profile makes at most
 EPOCHS = (8, 60)  # at least and at most; patience mostly ends training sooner
+MOST_TRIED = 20  # clips, for one that can be read
 LARGE = 2000  # clips of train from which on settings are those of CREMA-D, below the demo's
 
 PROFILE = """\
 # {what}
 # `python -m emoshare_utils check {name}` says what its run will meet.
-# A study, such as 06: make figures PROFILE={name} ARGS="--only 06"
-notebooks: [01, 02, 03, 04]
+# Studies: make studies PROFILE={name}, or one of them: make figures PROFILE={name} ARGS="--only 06"
+notebooks: [00, 01, 02, 03, 04]
 run: {name}
+recording: {recording}  # the clip that notebook 00 follows
 corpus: table
 root: {root}
 options: {options}
@@ -79,6 +84,7 @@ def new(
     written = PROFILE.format(
         name=profile,
         what=" ".join(what.split()),
+        recording=_yaml(_example(corpus)),
         root=_yaml(_relative(root, home())),
         options=_yaml(options),
         **_settings(len(corpus.split("train"))),
@@ -102,6 +108,15 @@ def _read(source: Path, folder: Path, shares: list[str]) -> tuple[Path, Corpus]:
         found.append((there, root, corpus))
     _, root, corpus = max(found, key=lambda each: each[0])  # the first, where they tie
     return root, corpus
+
+
+def _example(corpus: Corpus) -> str:
+    """The first clip that can be read; none in the first `MOST_TRIED` leaves a synthetic voice."""
+    for path in corpus.clips["path"].head(MOST_TRIED):
+        with suppress(UserError, OSError):  # `check` names the bad ones
+            read_audio(file := corpus.path(path))
+            return _relative(file, home())
+    return ""
 
 
 def _settings(n_train: int) -> dict[str, object]:

@@ -97,17 +97,22 @@ def _literal(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
+def kernel_environment(extensions: Iterable[Path]) -> dict[str, str]:
+    """The environment of a kernel that finds this package, this project and these extensions."""
+    path = filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")])
+    return os.environ | {
+        "EMOSHARE_HOME": str(home()),
+        "EMOSHARE_EXTENSIONS": os.pathsep.join(map(str, extensions)),
+        "PYTHONPATH": os.pathsep.join(path),
+    }
+
+
 def _kernel_manager(extensions: Iterable[Path]) -> type:
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpecManager
     from traitlets import default
 
-    path = filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")])
-    environment = os.environ | {
-        "EMOSHARE_HOME": str(home()),
-        "EMOSHARE_EXTENSIONS": os.pathsep.join(map(str, extensions)),
-        "PYTHONPATH": os.pathsep.join(path),
-    }
+    environment = kernel_environment(extensions)
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts this Python on this package and project, whatever kernels are installed."""

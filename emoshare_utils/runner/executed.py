@@ -80,7 +80,11 @@ def title(cells: Iterable[Cell]) -> str:
 
 def source_checksum(path: Path) -> str:
     """What tells a notebook's prose and code from an earlier state of them; no output counts."""
-    cells = nbformat.read(path, as_version=4).cells
+    return cells_checksum(nbformat.read(path, as_version=4).cells)
+
+
+def cells_checksum(cells: Iterable[Any]) -> str:
+    """As `source_checksum`, of the cells of a notebook that is read."""
     return checksum(json.dumps([[cell.cell_type, cell.source] for cell in cells]).encode())
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from emoshare_utils.errors import UserError
 from emoshare_utils.paths import home, shown
 
+QUICKSTART = "00"  # stands apart: it runs where it is named, and no other reads what it makes
+
 
 class WorkbookError(UserError, ValueError):
     """A run that cannot start; the message names the value and what to do."""
@@ -28,16 +30,20 @@ class Notebook:
         """Such as "03_training"."""
         return self.path.stem
 
+    @property
+    def is_quickstart(self) -> bool:
+        """Whether it is no part of a run that names no notebooks."""
+        return self.name.startswith(QUICKSTART)
+
 
 def read_notebooks() -> list[Notebook]:
-    """Read the notebooks `notebooks/NN_*.ipynb` from 01 on, in order; 00 is no part of a run.
+    """Read the notebooks `notebooks/NN_*.ipynb`, in order.
 
     Raises WorkbookError where there is none, where one cannot be read, and where a parameters
     cell computes: papermill sets its values below that cell, so a derived one would be stale.
     """
     folder = home() / "notebooks"
-    paths = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if path.name >= "01"]
-    found = [_read_notebook(path) for path in paths]
+    found = [_read_notebook(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
     if not found:
         raise WorkbookError(
             f"{folder} holds no numbered notebook such as 01_data_preparation.ipynb"
@@ -46,14 +52,20 @@ def read_notebooks() -> list[Notebook]:
 
 
 def find(asked: Iterable[str | int], notebooks: list[Notebook], source: str) -> list[Notebook]:
-    """Choose notebooks, in order, each by its number or the start of its name, or "all".
+    """Choose notebooks, in order, each by its number or the start of its name.
+
+    "all" are those from 01 on.
 
     Raises WorkbookError, which begins with `source`, where there is no such notebook.
     """
     found = []
     for name in asked:
-        start = "" if name == "all" else str(name).zfill(2)
-        matching = [notebook for notebook in notebooks if notebook.name.startswith(start)]
+        start = str(name).zfill(2)
+        matching = [
+            notebook
+            for notebook in notebooks
+            if notebook.name.startswith(start) or (name == "all" and not notebook.is_quickstart)
+        ]
         if not matching:
             names = ", ".join(notebook.name for notebook in notebooks)
             raise WorkbookError(f"{source} {name}: expected the number or name of one of {names}")

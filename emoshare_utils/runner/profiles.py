@@ -24,7 +24,7 @@ class Profile:
 
     Attributes:
         parameters: the values it gives, for each notebook that declares them.
-        notebooks: what it consists of; empty: the paper's notebooks and, if asked for, the studies.
+        notebooks: what it consists of, studies apart; empty: the paper's.
         extensions: Python files that every kernel imports for the names they register.
     """
 
@@ -41,8 +41,10 @@ class Profile:
             raise WorkbookError(str(error)) from None
 
     def chosen(self, notebooks: list[Notebook], studies: bool = False) -> list[Notebook]:
-        """Its notebooks; if it names none, the paper's and, if asked for, the studies."""
-        return self.notebooks or [n for n in notebooks if studies or n.name[:2] <= LAST_OF_PAPER]
+        """Its notebooks, or the paper's if it names none; and if asked for, the studies."""
+        paper = [n for n in notebooks if not n.is_quickstart and n.name[:2] <= LAST_OF_PAPER]
+        asked = [n for n in notebooks if studies and n.name[:2] > LAST_OF_PAPER]
+        return [n for n in notebooks if n in (self.notebooks or paper) + asked]
 
     def given(self, notebook: Notebook) -> dict[str, Any]:
         """The values it gives to a notebook."""

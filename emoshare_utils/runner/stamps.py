@@ -23,6 +23,7 @@ from typing import Any
 from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
 from emoshare_utils.names import FRAMES, split_layer
 from emoshare_utils.paths import Run, home, resolve, shown
+from emoshare_utils.runner.notebooks import QUICKSTART
 
 PACKAGE = Path(__file__).parents[1]
 NOT_COUNTED = ("runner", "__main__.py")  # no number depends on these
@@ -137,7 +138,10 @@ class Stamps:
         return {path: _checksum(self.home / path) for path in after if path not in others}
 
     def _earlier(self, name: str) -> dict[str, str]:
-        """A digest of what each earlier notebook made, as it is now, without its pictures."""
+        """A digest of what each earlier notebook made, as it is now, without its pictures.
+
+        That of the quickstart, which no other reads, does not count.
+        """
         return {
             other: _digest(
                 (path, _checksum(self.home / path))
@@ -145,7 +149,7 @@ class Stamps:
                 if not path.endswith(PICTURES)
             )
             for other, stamp in sorted(self.stamps.items())
-            if other < name and stamp["outputs"]
+            if other < name and stamp["outputs"] and not other.startswith(QUICKSTART)
         }
 
     def _stats(self) -> dict[str, tuple[int, int, int]]:

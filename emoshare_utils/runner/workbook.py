@@ -27,7 +27,7 @@ def run(
         overrides: laid over its values.
         only: these notebooks alone, each by its number or the start of its name.
         start: leave out the notebooks before this one.
-        studies: run the studies after the paper's notebooks.
+        studies: run the studies, too.
         force: also run what is up to date.
 
     Raises:
@@ -90,7 +90,7 @@ def _from(
     first, *_ = find([start], notebooks, "--from")
     later = [notebook for notebook in chosen if notebook.name >= first.name]
     if not later:
-        advice = "those are all that the profile names" if named else "add --studies"
+        advice = "those are all that the profile names; " * named + "add --studies for a study"
         names = ", ".join(notebook.name for notebook in chosen)
         raise WorkbookError(f"--from {start} leaves none of {names}: {advice}")
     return later

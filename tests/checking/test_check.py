@@ -63,7 +63,7 @@ def documented() -> list[str]:
     return re.search(r"```sh\n(.*?)```", section, re.S).group(1).strip().splitlines()
 
 
-def test_three_commands_lead_from_votes_to_figures(home, votes, capsys):
+def test_three_commands_lead_from_votes_to_figures(home, votes, capsys, without_kernels):
     write, look, figures = documented()
     assert write.startswith(".venv/bin/python -m emoshare_utils new ")
     assert main(shlex.split(write)[3:]) == 0

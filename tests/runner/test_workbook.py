@@ -95,7 +95,7 @@ def test_runs_what_is_out_of_date_and_nothing_else(three, tmp_path, capsys, monk
 
 @pytest.fixture
 def five(project):
-    """An introduction, which no run takes, three notebooks of the paper, and a study."""
+    """A quickstart, which runs where it is named, three notebooks of the paper, and a study."""
     for name in ("00_start", "01_data", "03_training", "05_results", "06_study"):
         write(name, "1", parameters="run = 'x'\nroot = None\nclips = 1\nrate = 1.0")
     return project
@@ -120,17 +120,27 @@ def test_which_notebooks_run(five, capsys):
         ("[06, 01]", ["01", "06"]),
         ("3", ["03"]),
         ("[05_results]", ["05"]),
+        ("[00, 01]", ["00", "01"]),
     ):
         profile.write_text(f"{PROFILE}notebooks: {given}\n")
-        assert chosen() == chosen(studies=True) == expected
+        assert chosen() == expected
+        assert chosen(studies=True) == sorted({*expected, "06"})
         assert chosen(only=["06"]) == ["06"]
     profile.write_text(PROFILE + "notebooks: [01, 05]\n")
     assert chosen(start="03") == ["05"]
     with pytest.raises(WorkbookError, match="--from 06 .* all that the profile names"):
         run("demo", start="06")
     profile.write_text(PROFILE + "notebooks: [08]\n")
-    with pytest.raises(WorkbookError, match="demo.yaml: notebooks: 08: .* one of 01_data"):
+    with pytest.raises(WorkbookError, match="demo.yaml: notebooks: 08: .* one of 00_start, 01"):
         run("demo")
+
+
+def test_what_the_quickstart_makes_runs_no_other_notebook_again(three, capsys):
+    made = FOLDERS + "(this.folder / 'quick.csv').write_text(recording)"
+    write("00_start", made, parameters="run = 'x'\nrecording = 'a'")
+    assert ran(run("demo")) == ["01", "02", "03"]
+    assert ran(run("demo", only=["00", "01", "02", "03"])) == ["00"]
+    assert ran(run("demo", {"recording": "b"}, only=["00", "01", "02", "03"])) == ["00"]
 
 
 def test_the_command_line_says_the_same(five, monkeypatch, capsys):
