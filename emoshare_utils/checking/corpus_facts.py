@@ -34,14 +34,17 @@ def read_corpus(parameters: Mapping[str, Any], report: Report) -> Corpus | None:
     report.row("corpus", f"{name} in {folder}")
     refusal = ""
     try:
-        corpus, dropped = _load(name, folder, allowed, parameters["options"])
+        corpus, dropped, said = _load(name, folder, allowed, parameters["options"])
     except CorpusError as error:
         refusal = str(error)
         try:
-            corpus, dropped = _load(name, folder, True, parameters["options"])
+            corpus, dropped, said = _load(name, folder, True, parameters["options"])
         except CorpusError:
             report.problem(refusal, "correct that, then check again: other faults may follow")
             return None
+    if not corpus.simulated:  # whose lines are of making it
+        for line in said.splitlines():
+            report.row("read", line)
     for reason, clips in dropped.groupby("reason", sort=False):
         if f": {reason}, " in refusal:  # it may also say why
             report.problem(refusal, "docs/corpora.md says what a corpus may hold")
@@ -63,9 +66,12 @@ def read_corpus(parameters: Mapping[str, Any], report: Report) -> Corpus | None:
 
 def _load(
     name: str, folder: Any, allow_missing: bool, options: Mapping[str, Any]
-) -> tuple[Corpus, pd.DataFrame]:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return corpora.load(name, folder, allow_missing, **options)
+) -> tuple[Corpus, pd.DataFrame, str]:
+    """The corpus, the clips dropped from it, and what its adapter printed."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+        corpus, dropped = corpora.load(name, folder, allow_missing, **options)
+    return corpus, dropped, said.getvalue()
 
 
 def say_labels(corpus: Corpus, report: Report) -> None:

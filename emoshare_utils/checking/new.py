@@ -1,7 +1,8 @@
 """`new`: a profile for a corpus of one's own, with settings for its size."""
 
+import io
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import yaml
@@ -103,10 +104,12 @@ def _read(source: Path, folder: Path, shares: list[str]) -> tuple[Path, Corpus]:
     """The folder that most of the paths start from, and the corpus read from there."""
     found = []
     for root in dict.fromkeys([folder, source.parent]):
-        corpus, _ = table.read(root, str(source), shares)
+        with redirect_stdout(io.StringIO()) as said:
+            corpus, _ = table.read(root, str(source), shares)
         there = sum((root / path).is_file() for path in corpus.clips["path"])
-        found.append((there, root, corpus))
-    _, root, corpus = max(found, key=lambda each: each[0])  # the first, where they tie
+        found.append((there, root, corpus, said.getvalue()))
+    _, root, corpus, said = max(found, key=lambda each: each[0])  # the first, where they tie
+    print(said, end="")
     return root, corpus
 
 

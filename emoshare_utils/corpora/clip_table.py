@@ -55,7 +55,7 @@ class Corpus:
     adapter does not know of the other columns it leaves out or null. Shares may be null in the test
     split. `duration_s` is measured by `audio.check`, which adds `audio_checksum`. `listeners` says
     who rated: "listeners", "simulated listeners" where no person did, or more, which pictures and
-    tables then say.
+    tables then say. Files outside `root` are refused unless `outside_root` is True.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Corpus:
     emotions: tuple[str, ...]
     clips: pd.DataFrame
     listeners: str = "listeners"
+    outside_root: bool = False
 
     def save(self, folder: Path) -> None:
         """Write `clips.parquet` and `corpus.json` into `folder`."""
@@ -72,7 +73,7 @@ class Corpus:
             "root": str(self.root),
             "emotions": list(self.emotions),
             "listeners": self.listeners,
-        }
+        } | ({"outside_root": True} if self.outside_root else {})
         write_parquet(folder / "clips.parquet", self.clips)
         write_json(folder / "corpus.json", about)
 
@@ -102,7 +103,9 @@ class Corpus:
         return self.listeners.startswith("simulated")
 
     def path(self, clip_path: str) -> Path:
-        """The file of a clip; CorpusError if it is outside the corpus folder."""
+        """The file of a clip; CorpusError if it is outside the corpus folder and may not be."""
+        if self.outside_root:
+            return _resolved(self.root, clip_path)
         return resolve_inside(self.root, clip_path)
 
     def split(self, name: str) -> pd.DataFrame:
@@ -126,19 +129,23 @@ class Corpus:
 
 def resolve_inside(root: Path, relative: str) -> Path:
     """`root / relative`, resolved; CorpusError if that is not inside `root`, or no path at all."""
-    try:
-        root = root.resolve()
-        path = (root / relative).resolve()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, links in a circle
-        raise CorpusError(
-            f"the path {cut(relative)} leads nowhere ({cut(error, 40, quoted=False)})"
-        ) from error
+    root, path = _resolved(root, ""), _resolved(root, relative)
     if not path.is_relative_to(root):
         raise CorpusError(
             f"the path {cut(relative)} leaves the corpus folder {root}: "
             "paths must stay inside it, links included"
         )
     return path
+
+
+def _resolved(root: Path, relative: str) -> Path:
+    """`root / relative`, links followed; CorpusError if that is no path at all."""
+    try:
+        return (root.resolve() / relative).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, links in a circle
+        raise CorpusError(
+            f"the path {cut(relative)} leads nowhere ({cut(error, 40, quoted=False)})"
+        ) from error
 
 
 def cut(value: object, most: int = 80, quoted: bool = True) -> str:

@@ -1,6 +1,7 @@
 """Your own corpus: a CSV or parquet file with a column of paths, and shares or single votes."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -9,6 +10,7 @@ import pandas as pd
 from emoshare_utils.corpora.clip_table import (
     COLUMNS,
     OPTIONAL,
+    SPLITS,
     Corpus,
     CorpusError,
     cut,
@@ -31,24 +33,32 @@ from emoshare_utils.corpora.votes import RATER, count_votes
 NAME = "table"
 LAYOUT = "the audio files and the table that lists them, named by labels"
 AUDIO = "."
+# what other tables call our devel; capital letters do not count
+DEVEL = ("dev", "development", "val", "valid", "validation")
 MEASURED = ["duration_s", "audio_checksum"]  # by `audio.check`, whatever the table says
 
 
 def read(
-    root: Path, labels: str = "clips.csv", shares: list[str] | None = None, split_seed: int = 0
+    root: Path,
+    labels: str = "clips.csv",
+    shares: list[str] | None = None,
+    split_seed: int = 0,
+    outside_root: bool = False,
 ) -> tuple[Corpus, Path]:
     """Read the clips of `root / labels`.
 
-    Its columns: `path` (inside `root`); `split` (train, devel, test) or else `speaker`, over which
-    splits are drawn; the shares; if you like `clip_id` (default: the path without its ending),
-    `language` and `n_raters`. Further columns are kept, but one without a name, which numbers the
-    rows, and those that are measured here. With a column `rater`, a row is one rater's answer, from
-    which shares and `n_raters` are counted (`votes.count_votes`).
+    Its columns: `path` (inside `root`); `split` (train, devel, test; `DEVEL` are read as devel, and
+    a line says so) or else `speaker`, over which splits are drawn; the shares; if you like
+    `clip_id` (default: the path without its ending), `language` and `n_raters`. Further columns are
+    kept, but one without a name, which numbers the rows, and those that are measured here. With a
+    column `rater`, a row is one rater's answer, from which shares and `n_raters` are counted
+    (`votes.count_votes`).
 
     Args:
         labels: the table's name in `root`, or its whole path, ending in .csv or .parquet.
         shares: the emotions; None or empty for every other column with a number in it.
         split_seed: of the draw of splits, where there is no `split`.
+        outside_root: allow paths, and links, that lead out of `root`.
 
     Raises:
         CorpusError: the table or a column is missing, an emotion cannot be called so, a share is
@@ -63,7 +73,7 @@ def read(
     if "clip_id" in table:
         refuse_blank(table["clip_id"], source)
     else:
-        clips["clip_id"] = [path.removesuffix(PurePosixPath(path).suffix) for path in paths]
+        clips["clip_id"] = [_clip_id(path) for path in paths]
     clips = clips.mask(clips == "").assign(split=clips["split"])
     clips["n_raters"] = whole_numbers(clips["n_raters"], source, least=1)
     clips = clips.astype({"clip_id": "string", **OPTIONAL})
@@ -74,11 +84,16 @@ def read(
                 "a draw over clips would put one voice in two splits"
             )
         clips["split"] = speaker_splits(clips["speaker"], split_seed, source=source)
+    elif unknown := int(clips["speaker"].isna().sum()):
+        print(
+            f"{source.name} gives a split, but {unknown:,} of {len(clips):,} clips no speaker: a "
+            "voice may be in two splits, which makes rho too high. Fill in a column speaker"
+        )
     masked = table.reindex(columns=["split"])["split"] == "test"
     clips = clips.join(numeric_shares(table[emotions], masked, source))
     extra = table.columns.difference([*COLUMNS, *emotions], sort=False)
     clips = clips.join(table[extra].apply(typed)).reset_index(drop=True)
-    return Corpus(NAME, root, tuple(emotions), clips), source
+    return Corpus(NAME, root, tuple(emotions), clips, outside_root=outside_root), source
 
 
 def _labels(source: Path, root: Path, shares: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
@@ -91,6 +106,8 @@ def _labels(source: Path, root: Path, shares: list[str] | None) -> tuple[pd.Data
         if column not in ours and folded(column) in ours:
             raise CorpusError(f"{source}: rename the column {cut(column)} to {folded(column)!r}")
     table["path"] = [_relative(path, root) for path in table["path"]]
+    if "split" in table:
+        table["split"] = _named_splits(table["split"], source)
     if RATER in table:
         table, emotions = count_votes(table, shares, source)
     else:
@@ -101,6 +118,22 @@ def _labels(source: Path, root: Path, shares: list[str] | None) -> tuple[pd.Data
     check_emotions(emotions, source)
     require_columns(table, ["path", *emotions], source)
     return table, emotions
+
+
+def _named_splits(splits: pd.Series, source: Path) -> pd.Series:
+    """The splits with our names: devel where a table has one of `DEVEL`, which is said."""
+    ours = {name: "devel" if name.lower() in DEVEL else name.lower() for name in splits.unique()}
+    ours = {name: split for name, split in ours.items() if split in SPLITS and split != name}
+    if ours:
+        read = ", ".join(f"{cut(name)} as {split}" for name, split in ours.items())
+        print(f"{source.name}: split {read}")
+    return splits.replace(ours)
+
+
+def _clip_id(path: str) -> str:
+    """The path without its ending, nor what leads out of the corpus folder."""
+    inside = re.sub(r"^(/|\.\./)+", "", path) or path
+    return inside.removesuffix(PurePosixPath(path).suffix)
 
 
 def _refuse_unnamed_raters(table: pd.DataFrame, source: Path) -> None:

@@ -30,6 +30,8 @@ from emoshare_utils.corpora.reading import (
 
 LONGEST_NAME = 60  # characters of an emotion
 WITHOUT_AUDIO = "label without audio"
+OWN_TABLE = "table"  # the corpus whose option allows files outside its folder
+OUTSIDE = ". If they are meant to be there, set options: {outside_root: true}"
 FEWEST = 2  # clips of train and of devel: one clip has no rank
 
 
@@ -66,7 +68,8 @@ def validate(
     try:
         files = pd.Series([str(corpus.path(path)) for path in clips["path"]], clips.index, str)
     except CorpusError as error:
-        raise CorpusError(f"{source}: {error}") from error
+        advice = OUTSIDE if corpus.name == OWN_TABLE and "leaves" in str(error) else ""
+        raise CorpusError(f"{source}: {error}{advice}") from error
     _check_splits(clips, source)
     named = clips.set_axis(clips["clip_id"].rename(None))
     clips["n_raters"] = whole_numbers(named["n_raters"], source, least=1).array
@@ -92,6 +95,11 @@ def validate(
 def _remedy(reason: str, faulty: pd.DataFrame, clips: pd.DataFrame, audio: set[str]) -> str:
     if reason == WITHOUT_AUDIO and (cause := explain(faulty["path"], audio - {*clips["path"]})):
         return f"{cause}. Correct the labels' paths"
+    if reason == WITHOUT_AUDIO and len(faulty) == len(clips):
+        found = f"{len(audio):,} audio files, as {cut(min(audio), 60, quoted=False)}" if audio else "none"
+        return (
+            f"No label has its file: root is the folder that the paths start from, and has {found}"
+        )
     return "Correct the corpus, or set allow_missing to drop and record them"
 
 

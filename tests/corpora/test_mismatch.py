@@ -48,6 +48,14 @@ def test_the_error_says_it_instead_of_offering_to_drop_every_clip(tmp_path, writ
         corpora.load("table", tmp_path)
     assert "6 of them are there under another name" in str(refused.value)
     assert "allow_missing" not in str(refused.value)
+    for path in (tmp_path / "wav").iterdir():
+        path.rename(path.with_stem(f"clip{path.stem}"))
+    with pytest.raises(CorpusError) as refused:
+        corpora.load("table", tmp_path)
+    assert str(refused.value).endswith(
+        "No label has its file: root is the folder that the paths start from, and has 6 audio "
+        "files, as wav/clip0.wav"
+    )
     (tmp_path / "clips.csv").write_text("0.wav,s0,0.5\n1.wav,s1,0.5\n")
     with pytest.raises(CorpusError, match="its first line, 0.wav, s0, 0.5, looks like a clip's"):
         corpora.load("table", tmp_path)

@@ -275,7 +275,71 @@ def test_a_name_that_looks_like_something_else_stays_itself(tmp_path, clips, nam
     pd.testing.assert_frame_equal(type(corpus).load(tmp_path / "run").clips, corpus.clips)
 
 
-@pytest.mark.parametrize("split", ["", "dev", "Train", "NA"])
+@pytest.mark.parametrize("name", ["dev", "val", "validation", "Valid", "DEVEL", "development"])
+@pytest.mark.parametrize("of_votes", [False, True])
+def test_what_other_tables_call_devel_is_devel_and_said(tmp_path, clips, name, of_votes, capsys):
+    table = clips.replace({"split": {"devel": name, "train": "Train"}})
+    if of_votes:
+        table = table.drop(columns=["Joy", "Awe"]).assign(rater="a", emotion=[*"xyzxyz"])
+    table.to_csv(tmp_path / "clips.csv", index=False)
+    corpus, _ = corpora.load("table", tmp_path)
+    assert corpus.clips["split"].tolist() == clips["split"].tolist()
+    assert capsys.readouterr().out == f"clips.csv: split 'Train' as train, {name!r} as devel\n"
+
+
+def test_a_split_without_speakers_is_told_what_that_means(tmp_path, clips, capsys):
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    corpora.load("table", tmp_path)
+    assert capsys.readouterr().out == ""
+    said = "a voice may be in two splits, which makes rho too high. Fill in a column speaker\n"
+    clips.drop(columns="speaker").to_csv(tmp_path / "clips.csv", index=False)
+    corpora.load("table", tmp_path)
+    expected = f"clips.csv gives a split, but 6 of 6 clips no speaker: {said}"
+    assert capsys.readouterr().out == expected
+    clips.loc[3, "speaker"] = None
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    corpora.load("table", tmp_path)
+    assert "but 1 of 6 clips no speaker" in capsys.readouterr().out
+
+
+def test_audio_outside_root_is_allowed_by_an_option_alone(tmp_path, clips, write_audio):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    write_audio(elsewhere / "b.wav", root / "c.wav")
+    (root / "link.wav").symlink_to(elsewhere / "b.wav")
+    table = clips.assign(path=clips["path"].map(lambda path: str(tmp_path / path)))
+    table.loc[0, "path"], table.loc[1, "path"] = "../a/000.wav", "link.wav"
+    table.loc[2, "path"] = "c.wav"
+    table.to_csv(root / "clips.csv", index=False)
+    with pytest.raises(CorpusError) as refused:
+        corpora.load("table", root, allow_missing=True)
+    assert "leaves the corpus folder" in str(refused.value)
+    assert str(refused.value).endswith("there, set options: {outside_root: true}")
+    corpus, dropped = corpora.load("table", root, outside_root=True)
+    assert dropped.empty and corpus.outside_root
+    inside = str(tmp_path / "a").lstrip("/")
+    assert corpus.clips["clip_id"].tolist() == [
+        *("a/000", "link", "c"), *(f"{inside}/00{i}" for i in (3, 4, 5))
+    ]  # fmt: skip
+    checked, rejected = audio.check(corpus)
+    assert rejected.empty
+    checked.save(tmp_path / "run")
+    kept = type(corpus).load(tmp_path / "run")
+    assert kept.outside_root and kept.path("link.wav") == elsewhere / "b.wav"
+    table.assign(path="../a/000.wav").to_csv(root / "clips.csv", index=False)
+    with pytest.raises(CorpusError, match="6 rows of 1 clips|duplicate clip"):
+        corpora.load("table", root, outside_root=True)
+
+
+def test_a_corpus_inside_its_folder_is_saved_as_before(tmp_path, clips):
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    corpus, _ = corpora.load("table", tmp_path)
+    corpus.save(tmp_path / "run")
+    assert "outside_root" not in (tmp_path / "run" / "corpus.json").read_text()
+
+
+@pytest.mark.parametrize("split", ["", "held out", "NA"])
 def test_a_split_that_is_none_is_named(load, split):
     message = f"the split of a/003 is '{split}': expected train, devel, test"
     with pytest.raises(CorpusError, match=rf"clips\.csv: {message}"):
