@@ -98,10 +98,17 @@ def flat_emotions(note: str, emotions: Sequence[str]) -> list[str]:
     return [one for one in emotions if re.search(rf"(^|, ){re.escape(one)} \(", said)]
 
 
+def why_no_interval(notes: Sequence[str]) -> list[str]:
+    """What these notes say about missing intervals, each once."""
+    said = [part for note in notes for part in note.split("; ") if ": too few for an " in part]
+    return [*dict.fromkeys(said)]
+
+
 def _count(number: int, unit: str) -> str:
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def _short(share: float) -> str:
     """.49 for a share of 0.49, 1.00 for 1."""
-    return f"{share:.2f}".removeprefix("0").replace("-0.", "−.").replace("-", "−")
+    rounded = round(float(share), 2) + 0.0  # no "-0.00"
+    return f"{rounded:.2f}".removeprefix("0").replace("-0.", "−.").replace("-", "−")

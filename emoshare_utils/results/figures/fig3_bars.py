@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.names import ARCHITECTURES, label, ordered
+from emoshare_utils.names import ARCHITECTURES, label, ordered, system
+from emoshare_utils.results import enough
 from emoshare_utils.results.figures import style
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.results.paper import paper_table1
@@ -19,6 +20,8 @@ INTERVAL = {"fmt": "none", "ecolor": "black", "elinewidth": 0.7, "capsize": 1.5,
 SEED = {"ms": 2, "mew": 0.4, "mfc": "white", "mec": "black"}
 PAPER = {"ms": 3.2, "mew": 0.7, "mfc": "white", "mec": "black", "ls": "none", "marker": "D"}
 PAIR = ["encoder", "architecture"]
+WIDTH = 60  # of the caption, in letters
+FLAT = "flat"  # at a bar whose system is not ranked
 
 
 def bars(
@@ -33,16 +36,18 @@ def bars(
 ) -> Figure:
     """Fig. 3: the mean rho over emotions of each feature set under each architecture.
 
-    Several seeds are averaged, their intervals too, and each seed is a dot. There is no bar where a
-    seed has no mean; the summary's notes say why.
+    Feature sets stand in the order of their better architecture. Several seeds are averaged, their
+    intervals too, and each seed is a dot. Intervals are over speakers where there are any, else
+    over clips. There is no bar where a seed has no mean; the summary's notes say why. The bar of a
+    system whose predictions hardly vary is open.
 
     Args:
         summary: one row per system, as `results.scores.score` makes it: encoder, architecture,
-            seed, split, n, mean_rho, ci_low, ci_high, note.
+            seed, split, n, n_speakers, mean_rho, its intervals, note.
         split: the split to draw.
         metric: which metric, by its name in METRICS; intervals where the summary has them.
         expected: the mean rho of the expected shares, over the same emotions.
-        expected_kind: "exact" or "estimated".
+        expected_kind: "exact" or "estimated", or why there is none.
         panels: the mean rho of other panels' shares, over the same emotions, by their names.
         paper: mark the paper's own means of rho where it has them.
 
@@ -53,14 +58,19 @@ def bars(
     if rows.empty:
         found = ", ".join(sorted(summary["split"].unique())) or "none"
         raise ValueError(f"no system in the split {split!r}: splits with results are {found}")
-    measured = [f"mean_{metric}", *bound_columns(metric)[:2]]
-    rows = rows.assign(note=rows.get("note", ""))
-    rows = rows.reindex(columns=[*PAIR, "seed", "n", "note", *measured])
-    rows.columns = [*PAIR, "seed", "n", "note", "mean", "low", "high"]
-    encoders, architectures = ordered(rows["encoder"]), sorted(rows["architecture"].unique())
+    clips, speakers = bound_columns(metric)[:2], bound_columns(metric)[2:]
+    by_speaker = rows.reindex(columns=speakers).notna().any(axis=None)
+    measured = [f"mean_{metric}", *(speakers if by_speaker else clips)]
+    rows = rows.reindex(columns=[*PAIR, "seed", "n", "n_speakers", "note", *measured])
+    rows.columns = [*PAIR, "seed", "n", "n_speakers", "note", "mean", "low", "high"]
+    rows = rows.fillna({"note": ""})
+    encoders = _by_score(rows, METRICS[metric].higher_is_better)
+    architectures = sorted(rows["architecture"].unique())
     most, name = max(len(architectures), 2), METRICS[metric].label
     landmarks = {f"{name} {rho:.2f}": rho for name, rho in (panels or {}).items()}
-    caption, notes = _caption(rows, name, split, bool(panels)), _notes(rows)
+    caption, notes = _caption(rows, name, split, by_speaker, bool(panels)), _notes(rows)
+    if expected_kind and not np.isfinite(np.nan if expected is None else expected):
+        notes += "\n" + textwrap.fill(f"no ρ of the expected share, {expected_kind}", WIDTH)
     if expected is not None and np.isfinite(expected):
         kind = f" ({expected_kind})" if expected_kind else ""
         landmarks[f"ρ of the expected share {expected:.2f}{kind}"] = expected
@@ -68,10 +78,10 @@ def bars(
     height += style.LINE_IN * (notes.count("\n") + max(len(landmarks) - 1, 0))
     with style.drawing(style.COLUMN_IN, height) as figure:
         axes = figure.subplots()
-        _systems(axes, rows, most, paper_table1() if paper else None, name)
+        _systems(axes, rows, encoders, most, paper_table1() if paper else None, name)
         axes.axvline(0, color="black", linewidth=0.6)
-        _landmarks(axes, landmarks)
         axes.margins(x=0.02)
+        _landmarks(axes, landmarks)
         style.name_rows(axes, [style.wrapped(label(encoder)) for encoder in encoders])
         keys = style.architecture_keys(architectures, marker="s", ms=5, ls="none")
         if paper:
@@ -81,12 +91,25 @@ def bars(
     return figure
 
 
+def _by_score(rows: pd.DataFrame, higher_is_better: bool) -> list[str]:
+    """The encoders, the one with the best ranked system first; those without one last."""
+    ranked = rows.assign(mean=rows["mean"].mask(enough.are_unranked(rows["note"])))
+    means = ranked.groupby(PAIR)["mean"].mean(skipna=False) * (1 if higher_is_better else -1)
+    best = means.groupby("encoder").max().fillna(-np.inf)
+    return sorted(ordered(rows["encoder"]), key=lambda encoder: -best[encoder])
+
+
 def _systems(
-    axes: Axes, rows: pd.DataFrame, most: int, paper: pd.DataFrame | None, name: str
+    axes: Axes,
+    rows: pd.DataFrame,
+    encoders: list[str],
+    most: int,
+    paper: pd.DataFrame | None,
+    name: str,
 ) -> None:
     """The bars of each encoder about its row, with the paper's means where they are given."""
     printed = {} if paper is None else paper.groupby(PAIR)["rho"].mean()
-    for row, encoder in enumerate(ordered(rows["encoder"])):
+    for row, encoder in enumerate(encoders):
         systems = rows[rows["encoder"] == encoder].groupby("architecture")
         offsets = style.side_by_side(systems.ngroups, 0.8 / most)
         for (architecture, seeds), offset in zip(systems, offsets):
@@ -104,10 +127,14 @@ def _bar(axes: Axes, seeds: pd.DataFrame, y: float, look: dict[str, object]) -> 
         axes.plot(seeds["mean"], [y] * len(seeds), "o", **SEED)
     if np.isnan(mean):
         return ""
+    flat = enough.are_unranked(seeds["note"]).any()
+    if flat:
+        look = look | {"facecolor": "none", "edgecolor": look["color"], "linewidth": 0.8}
+        look.pop("color")
     axes.barh(y, mean, **look)
     if not np.isnan(low + high):
         axes.errorbar(mean, y, xerr=[[mean - low], [high - mean]], **INTERVAL)
-    return style.number(mean)
+    return f"{style.number(mean)} {FLAT}" if flat else style.number(mean)
 
 
 def _landmarks(axes: Axes, landmarks: Mapping[str, float]) -> None:
@@ -123,20 +150,41 @@ def _landmarks(axes: Axes, landmarks: Mapping[str, float]) -> None:
         axes.annotate(words, (landmarks[words], 1), xycoords=axes.get_xaxis_transform(), **above)
 
 
-def _caption(rows: pd.DataFrame, name: str, split: str, panels: bool) -> str:
-    counts = rows["n"].dropna().unique()
+def _caption(rows: pd.DataFrame, name: str, split: str, by_speaker: bool, panels: bool) -> str:
+    counts, people = (rows[column].dropna().unique() for column in ("n", "n_speakers"))
     n = f", n = {int(counts[0]):,} clips" if len(counts) == 1 else ""
+    n += f" of {int(people[0])} speakers" if len(people) == 1 and people[0] > 1 and n else ""
     said = [f"mean {name} over emotions, {split}{n}"]
     if rows["low"].notna().any():
-        said.append("lines: 95 % bootstrap interval over clips")
+        over = "speakers" if by_speaker else "clips"
+        said.append(f"lines: 95 % bootstrap interval over {over}")
+    if enough.are_unranked(rows["note"]).any():
+        said.append(f"{FLAT} (open bars): {enough.FLAT}; {enough.UNRANKED}")
     if panels:
         said.append("dotted: other panels' shares in place of predictions")
     seeds = rows.groupby(PAIR)["seed"].nunique().max()
     if seeds > 1:
         said.append(f"dots: {seeds} seeds; bars and lines: their means")
-    return "\n".join(textwrap.fill(line, 56) for line in said)
+    return "\n".join(textwrap.fill(line, WIDTH) for line in said)
 
 
 def _notes(rows: pd.DataFrame) -> str:
-    """A line or more of each note, after the caption."""
-    return "".join("\n" + textwrap.fill(note, 56) for note in rows["note"].unique() if note)
+    """A line or more of each note, after the caption; whose it is, unless it is everyone's.
+
+    What hardly varies in a system that is not ranked is left to its bar.
+    """
+    said: dict[str, list[str]] = {}
+    for encoder, architecture, note in rows[[*PAIR, "note"]].itertuples(index=False):
+        parts = [part for part in note.split("; ") if part and part != enough.UNRANKED]
+        if enough.UNRANKED in note:
+            parts = [part for part in parts if not part.startswith(enough.FLAT)]
+        few = enough.why_no_interval([note])
+        own = "; ".join(part for part in parts if part not in few)
+        for part in filter(None, [own, *few]):
+            said.setdefault(part, []).append(system(encoder, architecture))
+    everyone = len(rows)
+    lines = [
+        note if len(names) == everyone else f"{', '.join(dict.fromkeys(names))}: {note}"
+        for note, names in said.items()
+    ]
+    return "".join("\n" + textwrap.fill(line, WIDTH) for line in lines)
