@@ -331,7 +331,7 @@ def draw(rows: pd.DataFrame) -> plt.Figure:
     labels = {"seconds_per_clip": "ms per clip", "peak_memory_gb": "peak memory (GB)"}
     for axis, (column, label) in zip(axes, labels.items()):
         values = rows[column] * (1000 if column == "seconds_per_clip" else 1)
-        axis.plot(rows["clips"], values, "o-", color="#0072B2")
+        axis.plot(rows["clips"], values, "o-", color="black")
         axis.set(xlabel="clips", ylabel=label, ylim=(0, 1.3 * values.max()), xscale="log")
         axis.set_xticks(rows["clips"], [f"{n:,}" for n in rows["clips"]])
         axis.minorticks_off()

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.files import atomic
-from emoshare_utils.names import ARCHITECTURES, GREY
+from emoshare_utils.names import GREY
 from emoshare_utils.results.figures.quickstart import spectrogram
-from emoshare_utils.results.figures.style import COLUMN_IN, drawing, style, wrapped
+from emoshare_utils.results.figures.style import COLUMN_IN, SHARES, drawing, style, wrapped
 
 
 def draw(samples: np.ndarray, shares: pd.DataFrame, title: str = "") -> Figure:
@@ -34,7 +34,7 @@ def draw(samples: np.ndarray, shares: pd.DataFrame, title: str = "") -> Figure:
             axes.set_xlim(0, len(samples) / SAMPLE_RATE)
         places, values = np.arange(len(shares)), shares["share"].to_numpy()
         reach = np.abs(shares[["low", "high"]].to_numpy().T - values)
-        bars.barh(places, values, color=ARCHITECTURES[1].colour, height=0.6)
+        bars.barh(places, values, color=SHARES, height=0.6)
         if np.isfinite(reach).all():
             bars.errorbar(
                 values, places, xerr=reach, fmt="none", ecolor="black", elinewidth=0.8, capsize=2

@@ -118,6 +118,22 @@ def test_pages_show_what_a_run_left(drawn, capsys):
     assert before == {path: path.read_bytes() for path in this.pages.rglob("*")}
 
 
+def test_a_picture_of_every_run_is_linked_where_all_runs_have_it(project):
+    saved = "PAPER.figures.mkdir(); (PAPER.figures / 'means.png').write_bytes(file.getvalue())"
+    cell = "import io\nimport numpy as np\nfrom IPython.display import Image, display\n"
+    cell += "from PIL import Image as Picture\nfrom emoshare_utils.paths import PAPER\n"
+    cell += PICTURES.format(f'{saved}; "means"')
+    (project / "profiles" / "demo.yaml").write_text("run: demo\nroot: null\n")
+    table1 = FOLDERS + "(this.figures / 'table1.csv').write_text('1')"
+    write("01_data", PROSE, table1, cell, parameters="run = 'x'\nroot = None")
+    run("demo")
+    publish("demo")
+    page = (Run("demo").pages / "01_data.md").read_text()
+    (link,) = re.findall(r"!\[means\]\(([^)]+)\)", page)
+    assert link == "../../../figures/published/paper/means.png"
+    assert (Run("demo").pages / link).is_file()
+
+
 def test_pages_older_than_their_notebook_say_what_renews_them(drawn):
     publish("demo")
     this = Run("demo")

@@ -59,7 +59,7 @@ def attention(
         [top, *bottom][-1].set_xlabel("time (s)")
         top.set_xlim(0, len(samples) / SAMPLE_RATE)
         top.set_title(style.wrapped(title, 60))
-        keys = {names[0]: ATTENTION, "equal weights (Eq. 1)": MEAN}
+        keys = {f"attention ({names[0]})": ATTENTION, "equal weights (Eq. 1)": MEAN}
         style.legend(figure, {name: Line2D([], [], color=keys[name]) for name in keys})
     return figure
 
