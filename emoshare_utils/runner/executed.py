@@ -141,6 +141,8 @@ def table_of(html: str) -> tuple[list[list[str]], list[list[str]], str]:
 def headline(folder: Path) -> str:
     """One sentence on the best system, which is that of Fig. 2; "" where there is none.
 
+    Where Fig. 2 is of a system that is not ranked, as its predictions hardly vary, it says that.
+
     Args:
         folder: with `fig2.csv` and `fig3.csv`.
     """
@@ -152,6 +154,8 @@ def headline(folder: Path) -> str:
     if rows.empty:
         return ""
     row = rows.iloc[0]
+    if "not ranked" in str(row.get("note")):
+        return f"There is no best system on {row['split']}: {row['note']}."
     said = f"The best system on {row['split']} is {system(row['encoder'], row['architecture'])}: "
     said += f"mean ρ {row['mean_rho']:.3f}"
     for of, low, high in (

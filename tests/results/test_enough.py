@@ -7,9 +7,10 @@ import pytest
 from emoshare_utils.results import enough
 from emoshare_utils.results.changes import BASELINE_HOLDS_ZERO, HOLDS_ZERO, OTHER_CLIPS
 from emoshare_utils.results.comparisons import architecture_gains, better_architectures, compare
-from emoshare_utils.results.predictions import best_system, highest
+from emoshare_utils.results.predictions import best_system, highest, of_system
 from emoshare_utils.results.scores import score
 from emoshare_utils.results.tables import table1, table2
+from emoshare_utils.runner.executed import headline
 from emoshare_utils.studies import claims
 
 EMOTIONS = ["Joy", "Enjoy"]
@@ -198,3 +199,15 @@ def test_no_percentage_of_a_baseline_near_zero_or_on_other_clips():
     table, _ = systems(("mfcc", 1, 0.3), ("fbank", 1, 0.6), n=200)
     found = changes(table[table["encoder"].eq("fbank") | table["clip_id"].gt(5)])
     assert found.loc["mfcc", "note"] == OTHER_CLIPS
+
+
+def test_the_headline_of_a_report_announces_no_flat_system(forty, tmp_path):
+    table, speakers = forty
+    _, summary = score(table, EMOTIONS, 10, speakers)
+    summary.to_csv(tmp_path / "fig3.csv", index=False)
+    for chosen, said in (
+        (highest(summary), "There is no best system on devel: predictions hardly vary: Joy (.50"),
+        (best_system(summary), "The best system on devel is Mel filterbank"),
+    ):
+        of_system(table, chosen, "devel").to_csv(tmp_path / "fig2.csv", index=False)
+        assert headline(tmp_path).startswith(said)
