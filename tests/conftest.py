@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from cells import run_here
 
 from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.runner import workbook
 
 LONG = (  # minutes each
     "test_notebooks.py",
@@ -33,6 +35,16 @@ LONG = (  # minutes each
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that all cores end together."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """`run` runs the notebooks' cells in this process."""
+
+    def execute(notebook, given, this, extensions):
+        run_here(notebook.path, given)
+
+    monkeypatch.setattr(workbook, "execute", execute)
 
 
 def sound(seed: int, n_samples: int = 4000) -> np.ndarray:
