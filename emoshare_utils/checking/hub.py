@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from emoshare_utils.features.encoder import brief
 from emoshare_utils.features.encoders import ENCODERS
+from emoshare_utils.features.hub import is_id
 from emoshare_utils.features.pretrained import PAPER_ENCODERS
 from emoshare_utils.names import FRAMES, nearest
 from emoshare_utils.paths import resolve
@@ -25,8 +26,7 @@ def where_to_get(model: str, error: Exception) -> tuple[str, str, bool]:
         What, a remedy, and whether it would stop the run: not if the run can fetch it.
     """
     here = model.startswith(FRAMES) or model in ENCODERS or resolve(model).exists()
-    is_id = model in PAPER_ENCODERS or not here
-    if not is_id:
+    if model not in PAPER_ENCODERS and (here or not is_id(model)):
         return brief(error), "correct or replace it, or leave it out of encoder", True
     hub_id = PAPER_ENCODERS[model].id if model in PAPER_ENCODERS else model
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

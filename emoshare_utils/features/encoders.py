@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emoshare_utils.device import choose_device, one_thread
+from emoshare_utils.features import hub
 from emoshare_utils.features.acoustic import ACOUSTIC
 from emoshare_utils.features.encoder import (
     Encoder,
@@ -21,6 +22,7 @@ from emoshare_utils.features.pretrained import (
     UntrainedEncoder,
 )
 from emoshare_utils.names import FRAMES, POOLED, UNTRAINED, Registry, nearest, split_layer
+from emoshare_utils.paths import resolve
 
 # name -> class, or any function, called with (name, device, normalise, precision). Every other
 # name is a Hugging Face id or a local folder.
@@ -93,18 +95,24 @@ def _made(name: str, device: str, normalise: bool | None, precision: str) -> Enc
     chosen = choose_device(device)
     if model_name.startswith(FRAMES):
         return OwnFrames(name)
-    known = model_name in ENCODERS
-    factory = ENCODERS[model_name] if known else HuggingFaceEncoder
-    try:
-        return factory(name, chosen, normalise, precision)
-    except EncoderError as error:
-        if known:
-            raise
+    if model_name in ENCODERS:
+        return ENCODERS[model_name](name, chosen, normalise, precision)
+    instead = (
+        f"{nearest(model_name, ENCODERS).rstrip('?')}; a file with an encoder of your own "
+        "belongs in EMOSHARE_EXTENSIONS"
+    )
+    is_folder = resolve(model_name).is_dir()
+    if not is_folder and not hub.is_id(model_name):  # no network is asked for it
         raise EncoderError(
-            f"{error}. If {model_name!r} is neither an id nor a folder: "
-            f"{nearest(model_name, ENCODERS)}; a file with an encoder of your own belongs in "
-            "EMOSHARE_EXTENSIONS"
-        ) from error
+            f"encoder {model_name!r} is no encoder's name, no id of the hub such as 'org/model', "
+            f"and no folder, as {resolve(model_name)} is not there: {instead}"
+        )
+    try:
+        return HuggingFaceEncoder(name, chosen, normalise, precision)
+    except EncoderError as error:
+        if is_folder:
+            raise
+        raise EncoderError(f"{error}. If that is no id: {instead}") from error
 
 
 def _ready(encoder: Encoder, request: dict) -> Encoder:

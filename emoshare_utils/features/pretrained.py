@@ -35,6 +35,7 @@ from transformers import (
 from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.device import choose_precision, one_thread
+from emoshare_utils.features import hub
 from emoshare_utils.features.encoder import CPU, Encoder, EncoderError, brief
 from emoshare_utils.features.log_mel_encoder import (
     READ_LOG_MELS,
@@ -248,17 +249,21 @@ class HuggingFaceEncoder(Encoder):
             normalise = known.normalise
         try:
             with _no_bar() if folder.is_dir() else nullcontext():
-                model, commit = _read(source)
-            normalise, rate, extractor = _fed(source, normalise, known is not None)
+                where = {} if folder.is_dir() else hub.access(source)
+                model, commit = _read(source, **where)
+            normalise, rate, extractor = _fed(source, normalise, known is not None, **where)
             if reads_log_mels := model.config.model_type in READ_LOG_MELS:
                 require_extractor(extractor)
         except EncoderError as error:
             raise EncoderError(f"encoder {model_name!r} ({source}): {error}") from error
         except Exception as error:  # of the network, the files, or what is in them
+            get = (
+                "" if folder.is_dir() else f" (`hf download {source} --local-dir FOLDER` gets them)"
+            )
             raise EncoderError(
                 f"encoder {model_name!r} ({source}) could not be loaded: {brief(error)}. Without a "
                 "network, name a local folder that holds config.json, preprocessor_config.json "
-                "and model.safetensors, as in encoder = '/models/hubert-large-ll60k'"
+                f"and model.safetensors{get}, as in encoder = '/models/hubert-large-ll60k'"
             ) from error
         extractor = extractor if reads_log_mels else None
         return Loaded(model, commit or _revision(model), normalise, rate, extractor)
@@ -298,14 +303,14 @@ def _means(state: Tensor, lengths: list[int]) -> list[Tensor]:
     return [clip.float().mean(0) for clip in state.split(lengths)]
 
 
-def _read(source: str) -> tuple[nn.Module, str | None]:
+def _read(source: str, **where: bool) -> tuple[nn.Module, str | None]:
     """The model of a folder or id, in float32, and the commit of an id.
 
     Raises:
         EncoderError: it is another kind of model.
         ValueError: it lacks weights.
     """
-    config = AutoConfig.from_pretrained(source)
+    config = AutoConfig.from_pretrained(source, **where)
     if config.model_type not in READ_SAMPLES + READ_LOG_MELS:
         raise EncoderError(
             f"it is a {config.model_type} model, not an encoder that reads samples: expected one "
@@ -315,7 +320,7 @@ def _read(source: str) -> tuple[nn.Module, str | None]:
         raise EncoderError("its adapter is not supported here: take a model without (add_adapter)")
     if not getattr(config, "num_hidden_layers", 0):
         raise EncoderError("it has no layers: num_hidden_layers is 0")
-    how = {"dtype": torch.float32, "output_loading_info": True}
+    how = {"dtype": torch.float32, "output_loading_info": True, **where}
     if config.model_type == "whisper":
         model, loaded = load_whisper_encoder(source, **how)
     else:
@@ -326,7 +331,7 @@ def _read(source: str) -> tuple[nn.Module, str | None]:
     return model, getattr(config, "_commit_hash", None)
 
 
-def _fed(source: str, normalise: bool | None, known: bool) -> tuple[bool, int, Any]:
+def _fed(source: str, normalise: bool | None, known: bool, **where: bool) -> tuple[bool, int, Any]:
     """Whether to normalise samples, the rate in Hz that a model was made for, and its extractor.
 
     Its feature extractor says both; a file that leaves the rate out means 16,000 Hz, which is
@@ -342,7 +347,7 @@ def _fed(source: str, normalise: bool | None, known: bool) -> tuple[bool, int, A
         if here:
             print(f"{source} has no preprocessor_config.json: taken to read 16,000 Hz", flush=True)
         return normalise, SAMPLE_RATE, None
-    extractor = AutoFeatureExtractor.from_pretrained(source)
+    extractor = AutoFeatureExtractor.from_pretrained(source, **where)
     if normalise is None:
         normalise = _said(extractor, "do_normalize", (True, False, None), "true or false")
     rate = _said(extractor, "sampling_rate", RATES, "Hz, a multiple of 25 from 4,000 to 192,000")

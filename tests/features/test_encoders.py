@@ -1,6 +1,11 @@
 """Frames are those of the encoder itself, of the right length, and the same every time."""
 
 import json
+import os
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from emoshare_utils.device import choose_device, one_worker_per_core
-from emoshare_utils.features import acoustic, pretrained
+from emoshare_utils.features import acoustic, hub, pretrained
 from emoshare_utils.features.encoder import EncoderError
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.pretrained import MINI, MINIS, PAPER_ENCODERS
@@ -204,10 +209,79 @@ def test_an_encoder_that_is_not_to_be_had_names_the_cause_and_a_way_out():
     assert "encoder = '/models/hubert-large-ll60k'" in message
 
 
-@pytest.mark.parametrize("name", ["org/no-such-model", "/models/not-there", "hubrt-large"])
-def test_a_wrong_name_is_an_encoder_error(name):
-    with pytest.raises(EncoderError, match=rf"encoder '{name}' .*could not be.*local folder"):
+def test_an_id_that_is_not_to_be_had_is_an_encoder_error():
+    with pytest.raises(EncoderError, match="encoder 'org/no-model' .*could not be.*local folder"):
+        load_encoder("org/no-model")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hubert-mni", "did you mean 'hubert-mini'; a file"),
+        ("hubrt-large@6", "did you mean 'hubert-large'; a file"),
+        ("xyz", "expected one of fbank, mfcc, "),
+        ("/models/not-there", "/models/not-there is not there: "),
+        ("./not/there", "not/there is not there: "),
+        ("~/nor-there", "nor-there is not there: "),
+    ],
+)
+def test_what_is_neither_name_nor_id_is_told_at_once(monkeypatch, name, hint):
+    def network(*_, **__):
+        raise AssertionError("no network is asked for this")
+
+    monkeypatch.setattr(hub, "get_hf_file_metadata", network)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", network)
+    with pytest.raises(EncoderError) as caught:
         load_encoder(name)
+    message = str(caught.value)
+    assert message.startswith(f"encoder {name.split('@')[0]!r} is no encoder's name, no id of the")
+    assert hint in message and "EMOSHARE_EXTENSIONS" in message
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Counts its requests, and answers each with the status of the server."""
+
+    def do_HEAD(self):
+        self.server.asked.append(self.path)
+        self.send_error(self.server.status)
+
+    do_GET = do_HEAD  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
+    """In a process of its own, which is not offline as the tests are."""
+    code = "from emoshare_utils.features.encoders import load_encoder; load_encoder('org/model')"
+    with HTTPServer(("127.0.0.1", 0), Silent) as server:
+        server.asked, server.status = [], 503
+        Thread(target=server.serve_forever, daemon=True).start()
+        environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
+        environment |= {
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HOME": str(tmp_path),
+            "NO_PROXY": "127.0.0.1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        server.shutdown()
+    asked = [path for path in server.asked if path.startswith("/org/model")]
+    assert asked == ["/org/model/resolve/main/config.json"]
+    assert "Retrying" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "EncoderError: encoder 'org/model' (org/model) could not be loaded" in last
+    assert "`hf download org/model --local-dir FOLDER` gets them" in last
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("org/model", True), ("a.b/c-d_1", True), ("hubert", False), ("a/b/c", False)]
+    + [("/a/b", False), ("./a", False), ("../a", False), ("~/a", False), ("a/", False)],
+)
+def test_ids_have_two_parts(name, answer):
+    assert hub.is_id(name) is answer
 
 
 def test_a_model_that_reads_no_samples_is_refused(tmp_path):
