@@ -160,11 +160,12 @@ def test_released_equals_a_plain_network(architecture, pool, max_frames):
     given = fitting(pool, max_frames)
     expected = plain(*pad(given, max_frames))
     assert (expected == 0).any() and expected.std() > 0.1  # else this would say little
+    # relative too: a last ReLU gives more than 1 here
     for padded_to in (None, max_frames, 450):
         shares = ours(*pad(given, padded_to))
-        torch.testing.assert_close(shares, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(shares, expected, atol=1e-5, rtol=1e-5)
     alone = torch.cat([ours(*pad([clip])) for clip in given])
-    torch.testing.assert_close(alone, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture, name", [(1, None), (2, None), *EACH])
