@@ -126,7 +126,7 @@ def _named_splits(splits: pd.Series, source: Path) -> pd.Series:
     ours = {name: split for name, split in ours.items() if split in SPLITS and split != name}
     if ours:
         read = ", ".join(f"{cut(name)} as {split}" for name, split in ours.items())
-        print(f"{source.name}: split {read}")
+        print(f"{source.name}: read the split {read}")
     return splits.replace(ours)
 
 

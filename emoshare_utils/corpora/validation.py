@@ -96,9 +96,10 @@ def _remedy(reason: str, faulty: pd.DataFrame, clips: pd.DataFrame, audio: set[s
     if reason == WITHOUT_AUDIO and (cause := explain(faulty["path"], audio - {*clips["path"]})):
         return f"{cause}. Correct the labels' paths"
     if reason == WITHOUT_AUDIO and len(faulty) == len(clips):
-        found = f"{len(audio):,} audio files, as {cut(min(audio), 60, quoted=False)}" if audio else "none"
+        example = f", as {cut(min(audio), 60, quoted=False)}" if audio else ""
         return (
-            f"No label has its file: root is the folder that the paths start from, and has {found}"
+            "No label has its file: root is the folder that the paths start from, and has "
+            f"{len(audio):,} audio files{example}"
         )
     return "Correct the corpus, or set allow_missing to drop and record them"
 

@@ -98,8 +98,8 @@ def _made(name: str, device: str, normalise: bool | None, precision: str) -> Enc
     if model_name in ENCODERS:
         return ENCODERS[model_name](name, chosen, normalise, precision)
     instead = (
-        f"{nearest(model_name, ENCODERS).rstrip('?')}; a file with an encoder of your own "
-        "belongs in EMOSHARE_EXTENSIONS"
+        f"{nearest(model_name, ENCODERS)} (a file with an encoder of your own belongs in "
+        "EMOSHARE_EXTENSIONS)"
     )
     is_folder = resolve(model_name).is_dir()
     if not is_folder and not hub.is_id(model_name):  # no network is asked for it

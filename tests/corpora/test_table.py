@@ -289,7 +289,10 @@ def test_what_other_tables_call_devel_is_devel_and_said(tmp_path, clips, name, o
     table.to_csv(tmp_path / "clips.csv", index=False)
     corpus, _ = corpora.load("table", tmp_path)
     assert corpus.clips["split"].tolist() == clips["split"].tolist()
-    assert capsys.readouterr().out == f"clips.csv: split 'Train' as train, {name!r} as devel\n"
+    assert (
+        capsys.readouterr().out
+        == f"clips.csv: read the split 'Train' as train, {name!r} as devel\n"
+    )
 
 
 def test_a_split_without_speakers_is_told_what_that_means(tmp_path, clips, capsys):

@@ -217,8 +217,8 @@ def test_an_id_that_is_not_to_be_had_is_an_encoder_error():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("hubert-mni", "did you mean 'hubert-mini'; a file"),
-        ("hubrt-large@6", "did you mean 'hubert-large'; a file"),
+        ("hubert-mni", "did you mean 'hubert-mini'? (a file"),
+        ("hubrt-large@6", "did you mean 'hubert-large'? (a file"),
         ("xyz", "expected one of fbank, mfcc, "),
         ("/models/not-there", "/models/not-there is not there: "),
         ("./not/there", "not/there is not there: "),
