@@ -37,6 +37,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+@pytest.fixture(scope="module")
+def quick_workers():
+    """Dask's local workers fork from one process, which has imported what all of them need.
+
+    They have the environment of the first time.
+    """
+    dask = pytest.importorskip("dask")
+    utils = pytest.importorskip("distributed.utils")
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        needed = ["distributed", "emoshare_utils.features.remote", "emoshare_utils.training.sweep"]
+        utils.get_mp_context().set_forkserver_preload(needed)
+        yield
+
+
 @pytest.fixture
 def without_kernels(monkeypatch):
     """`run` runs the notebooks' cells in this process."""

@@ -26,6 +26,7 @@ from emoshare_utils.training.sweep import train_systems
 from emoshare_utils.training.systems import System
 
 pytest.importorskip("distributed", reason="needs the optional extra: emoshare-utils[cluster]")
+pytestmark = pytest.mark.usefixtures("quick_workers")
 ENCODER = "untrained"
 SIZES = Sizes(cnn=(8, 8), lstm=8, ffnn_1=(8,), ffnn_2=(8,))
 

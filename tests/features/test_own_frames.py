@@ -228,6 +228,7 @@ def test_an_at_belongs_to_the_folders_name(folder, tmp_path, monkeypatch):
     assert layers[0].width == 5
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_processes_copy_them_too(nested, folder, tmp_path):
     here = extract(nested, load_encoder(name(folder)), tmp_path / "here")
     pytest.importorskip("distributed")
