@@ -67,6 +67,18 @@ def _parser() -> argparse.ArgumentParser:
     about = "say what a profile's run will meet: corpus, encoders, disk and time"
     check = commands.add_parser("check", parents=[common], help=about, description=about)
     check.set_defaults(module="checking.check")
+    _add_running(commands, common)
+    about = "write a finished run as one HTML file, report/<run>.html"
+    report = commands.add_parser("report", parents=[common], help=about, description=about)
+    report.set_defaults(module="runner.report")
+    about = "renew figures/published/ and docs/notebooks/ by a finished run"
+    publish = commands.add_parser("publish", parents=[common], help=about, description=about)
+    publish.set_defaults(module="runner.publishing")
+    _add_predicting(commands)
+    return parser
+
+
+def _add_running(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     about = "run the paper's notebooks (or those the profile names) that are not up to date"
     run = commands.add_parser("run", parents=[common], help=about, description=about)
     run.set_defaults(module="runner.workbook")
@@ -83,14 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     lab.set_defaults(module="runner.lab")
     about = "write the copies alone, lab/<run>/"
     lab.add_argument("--no-open", dest="show", action="store_false", help=about)
-    about = "write a finished run as one HTML file, report/<run>.html"
-    report = commands.add_parser("report", parents=[common], help=about, description=about)
-    report.set_defaults(module="runner.report")
-    about = "renew figures/published/ and docs/notebooks/ by a finished run"
-    publish = commands.add_parser("publish", parents=[common], help=about, description=about)
-    publish.set_defaults(module="runner.publishing")
-    _add_predicting(commands)
-    return parser
 
 
 def _add_predicting(commands: argparse._SubParsersAction) -> None:
