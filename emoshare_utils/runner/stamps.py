@@ -22,7 +22,7 @@ from typing import Any
 
 from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
 from emoshare_utils.names import FRAMES, split_layer
-from emoshare_utils.paths import Run, home, resolve, shown
+from emoshare_utils.paths import PAPER, Run, home, resolve, shown
 from emoshare_utils.runner.notebooks import QUICKSTART
 
 PACKAGE = Path(__file__).parents[1]
@@ -135,6 +135,10 @@ class Stamps:
             if len(kept) < len(stamp["outputs"]):
                 self._write(other, stamp | {"outputs": kept})
             others.update(kept)
+        # what every run draws alike (`paths.PAPER`) may be another run's until it is drawn again
+        paper = f"{shown(PAPER.figures)}/"
+        others |= {p for p in after if p.startswith(paper) and before.get(p) == after[p]}
+        others -= self.stamps.get(name, UNFINISHED)["outputs"].keys()
         return {path: _checksum(self.home / path) for path in after if path not in others}
 
     def _earlier(self, name: str) -> dict[str, str]:
@@ -153,8 +157,9 @@ class Stamps:
         }
 
     def _stats(self) -> dict[str, tuple[int, int, int]]:
-        """Size, time and inode of each file that the run has made, except the executed copies."""
-        made = [*files_below(self.run.folder), *files_below(self.run.figures)]
+        """Size, time and inode of each file in the run's folders, except the executed copies."""
+        folders = self.run.folder, self.run.figures, PAPER.figures
+        made = [file for folder in folders for file in files_below(folder)]
         stats = {path: path.stat() for path in made if path.parent != self.run.notebooks}
         return {shown(p): (s.st_size, s.st_mtime_ns, s.st_ino) for p, s in stats.items()}
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from toy_notebooks import ran, write
 
-from emoshare_utils.paths import Run
+from emoshare_utils.paths import PAPER, Run
 from emoshare_utils.runner import stamps
 from emoshare_utils.runner.stamps import Stamps, folder_digest
 from emoshare_utils.runner.workbook import run
@@ -103,9 +103,9 @@ def test_the_package_and_the_libraries_count(three, tmp_path, monkeypatch):
 class Toy:
     """Stamps of a run whose notebooks are blocks of a test."""
 
-    def __init__(self):
-        self.run = Run("demo")
-        self.run.notebooks.mkdir(parents=True)
+    def __init__(self, name="demo"):
+        self.run = Run(name)
+        self.run.notebooks.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def running(self, name):
@@ -261,3 +261,18 @@ def test_pictures_do_not_make_later_notebooks_run(project):
     with toy.running("01_data"):
         toy.file("01_data.csv").write_text("2")
     assert toy.outdated() == {"02_training": "what it starts from changed: 01_data"}
+
+
+def test_what_all_runs_draw_alike_is_drawn_again_by_its_maker_where_it_is_gone(project):
+    drawn = PAPER.figures / "means.csv"
+    drawn.parent.mkdir(parents=True)
+    first, second = Toy("first"), Toy("second")
+    with first.running("05_paper"):
+        drawn.write_text("1")
+    with second.running("01_data"):
+        pass  # it finds what the other run has drawn
+    with first.running("05_paper"):
+        pass  # and leaves it as it is
+    drawn.unlink()
+    assert first.outdated() == {"05_paper": "figures/paper/means.csv is gone or changed"}
+    assert not second.outdated()
