@@ -12,6 +12,7 @@ os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "emoshare-tests-have-n
 if "PYTEST_XDIST_WORKER" in os.environ:  # a test file per core: one thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import kernels
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,18 +24,21 @@ from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.runner import workbook
 
-LONG = (  # minutes each
+LONG = (  # the longest first
     "test_notebooks.py",
-    "test_check.py",
-    "test_multilingual.py",
-    "test_pretrain.py",
     "test_workbook.py",
+    "test_extensions.py",
+    "test_cluster.py",
+    "test_pretrain.py",
+    "test_multilingual.py",
+    "test_check.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that all cores end together."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +50,15 @@ def quick_workers():
     dask = pytest.importorskip("dask")
     utils = pytest.importorskip("distributed.utils")
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        needed = ["distributed", "emoshare_utils.features.remote", "emoshare_utils.training.sweep"]
-        utils.get_mp_context().set_forkserver_preload(needed)
+        utils.get_mp_context().set_forkserver_preload(kernels.IMPORTED)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_kernels():
+    """Notebooks' kernels fork from one process, which has imported what all of them need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", kernels.Kernel)
         yield
 
 

@@ -15,8 +15,10 @@ import pytest
 import soundfile
 from cells import code, run_here
 from matplotlib.image import imread
+from papermill import execute_notebook
 
 from emoshare_utils import load_system
+from emoshare_utils.__main__ import main
 from emoshare_utils.corpora import CORPORA
 from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS
 from emoshare_utils.features.encoders import load_encoder
@@ -33,7 +35,6 @@ from emoshare_utils.training.settings import Training
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 PROFILES = sorted(path.stem for path in (PROJECT / "profiles").glob("*.yaml"))
-RUN = [sys.executable, "-m", "emoshare_utils", "run"]
 SIZES = {"cnn": [8], "pool": 4, "lstm": 8, "ffnn_1": [8], "ffnn_2": [8]}
 OF_EVERY_RUN = ("paper_means", "paper_differences", "dead_starts", "pretraining_shipped")
 TRAINING = {"epochs": 2, "patience": 2, "batch_size": 16, "learning_rate": 0.01}
@@ -66,10 +67,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def smoke(home):
+def smoke(home, quick_kernels):
     """The whole workbook has run with profiles/smoke.yaml."""
-    done = subprocess.run([*RUN, "smoke"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert main(["run", "smoke"]) == 0
     return Run("smoke")
 
 
@@ -318,10 +318,9 @@ def test_variants_leave_the_main_systems_alone(smoke):
     assert "start dead" in said(executed(smoke, "06"))
 
 
-def test_quickstart_with_the_system_that_ships(home, tmp_path):
-    command = [sys.executable, "-m", "papermill", str(home / "notebooks" / "00_quickstart.ipynb")]
-    done = subprocess.run([*command, "out.ipynb"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_quickstart_with_the_system_that_ships(home, tmp_path, quick_kernels):
+    source, executed = home / "notebooks" / "00_quickstart.ipynb", tmp_path / "out.ipynb"
+    execute_notebook(str(source), str(executed), cwd=tmp_path, progress_bar=False)
     notebook = nbformat.read(tmp_path / "out.ipynb", 4)
     shown, this = outputs(notebook), Run("quickstart")
     kinds = [kind for output in shown for kind in output.get("data", {})]
