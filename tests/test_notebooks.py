@@ -369,7 +369,7 @@ def write_clip(path, seconds, pitch, seed):
 
 def test_the_challenge_from_labels_to_submission(home, tmp_path, without_kernels, capsys):
     rng = np.random.default_rng(0)
-    splits = {"train": 24, "devel": 12, "test": 10}
+    splits = {"train": 24, "devel": 20, "test": 10}
     (tmp_path / "data" / "lab").mkdir(parents=True)
     for start, (split, n) in enumerate(splits.items()):
         names = [f"{1000 * start + clip:05d}.wav" for clip in range(n)]
@@ -390,9 +390,11 @@ def test_the_challenge_from_labels_to_submission(home, tmp_path, without_kernels
     assert pd.read_csv(tmp_path / "data" / "lab" / "test.csv")["Anger"].eq("?").all()
 
     devel = pd.read_parquet(this.results)
-    assert set(devel["split"]) == {"devel"} and (devel["n"] == 12).all()
+    assert set(devel["split"]) == {"devel"} and (devel["n"] == 20).all()
     assert set(devel["architecture"]) == {0, 1, 2}
-    better = devel.groupby("architecture")["rho"].mean().idxmax()
+    flat = devel["note"].str.contains("predictions hardly vary", na=False)
+    ranked = flat.groupby(devel["architecture"]).mean() < 0.5
+    better = devel.groupby("architecture")["rho"].mean()[ranked].idxmax()
     predictions = pd.read_parquet(this.predictions)
     of_best = predictions[(predictions["split"] == "test") & predictions["architecture"].eq(better)]
     of_best = of_best.pivot(index="clip_id", columns="emotion", values="prediction")
