@@ -138,7 +138,7 @@ def test_an_extraction_that_is_stopped_counts_its_finished_shards(bench, monkeyp
 
     extract = gpu.extract
     monkeypatch.setattr(gpu, "extract", stopped)
-    bench.report["peak"] = {"float32": 10.0}
+    bench.report["peak"] = {bench.precision: 10.0}
     bench._take("extraction", bench.extraction)
     found = bench.report["extraction"]
     assert found["status"] == "extrapolated" and found["clips"] == 6

@@ -87,11 +87,11 @@ def test_what_profiles_give_is_stored_as_it_stands(path):
 def test_the_demos_settings_are_stored_as_ever():
     profile = yaml.safe_load(next(p for p in PROFILES if p.stem == "demo").read_text())
     assert json.dumps(asdict(Sizes.of(profile["sizes"]))) == (
-        '{"cnn": [32, 24, 24], "pool": 8, "lstm": 32, "lstm_layers": 2, "ffnn_1": [32], '
+        '{"cnn": [32], "pool": 8, "lstm": 32, "lstm_layers": 2, "ffnn_1": [32], '
         '"ffnn_2": [32], "scale": "sqrt", "output": "sigmoid"}'
     )
     assert json.dumps(Training.of(profile["training"]).stored()) == (
-        '{"learning_rate": 0.003, "batch_size": 32, "epochs": 5, "patience": 3, '
+        '{"learning_rate": 0.003, "batch_size": 32, "epochs": 6, "patience": 3, '
         '"standardise": true, "max_frames": null, "precision": "float32", '
         '"start_at_mean": true, "average": 0.98, "shift": 0.0, "shuffle_shares": false}'
     )
