@@ -14,7 +14,7 @@ from emoshare_utils.checking.report import Report
 from emoshare_utils.corpora.clip_table import SPLITS, Corpus, CorpusError, cut
 from emoshare_utils.corpora.reading import listed
 from emoshare_utils.paths import Run, resolve
-from emoshare_utils.results.expected_share import EXACT, expected_rhos, known
+from emoshare_utils.results.expected_share import ESTIMATED, EXACT, expected_rhos, known
 
 SHORT_S, LONG_S = 0.5, 30.0  # clips beyond these are worth a look
 FEW_DEVEL = 100  # clips, whose rho is known to .2 at best
@@ -131,9 +131,11 @@ def say_shares(corpus: Corpus, report: Report) -> None:
                 )
     if kind:
         of = f", over {MOST_CLIPS:,} clips" if len(clips) < len(corpus.clips) else ""
-        how = (
-            "known, since listeners are simulated" if kind == EXACT else "estimated from the votes"
-        )
+        known_how = {
+            EXACT: "known, since listeners are simulated",
+            ESTIMATED: "estimated from the votes",
+        }
+        how = known_how.get(kind, f"not known: {kind}")
         report.line(f"  ceiling: rho of the expected share, {how}{of}")
 
 
