@@ -73,6 +73,12 @@ def read_executed(notebook: Notebook, this: Run) -> list[Cell]:
     return cells
 
 
+def seconds(name: str, this: Run) -> float | None:
+    """What the notebook took in the run; None where its executed copy does not say."""
+    copy = nbformat.read(this.notebooks / f"{name}.ipynb", as_version=4)
+    return copy.metadata.get("papermill", {}).get("duration")
+
+
 def title(cells: Iterable[Cell]) -> str:
     """The first heading."""
     return next((c.source.splitlines()[0].strip("# ") for c in cells if c.kind == "markdown"), "")

@@ -18,6 +18,7 @@ from emoshare_utils.runner.executed import (
     Output,
     headline,
     lines_without,
+    seconds,
     source_checksum,
     table_of,
     with_formulas,
@@ -99,7 +100,9 @@ def _links(name: str, names: list[str], this: Run) -> str:
     links = [f"[All notebooks](../README.md), [{name}.ipynb](../../../notebooks/{name}.ipynb)"]
     for word, other in (("before", names[:place][-1:]), ("next", names[place + 1 :][:1])):
         links += [f"{word}: [{each[:2]}]({each}.md)" for each in other]
-    return f"*Run `{this.name}`. " + ", ".join(links) + "*"
+    took = seconds(name, this)
+    time_s = "" if took is None else f", {took:.0f} s"
+    return f"*Run `{this.name}`{time_s}. " + ", ".join(links) + "*"
 
 
 def _about(this: Run) -> list[str]:

@@ -1,0 +1,153 @@
+"""Each notebook opens with its answer, whose numbers are the published ones, and its time."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emoshare_utils.results.paper import paper_table1
+from emoshare_utils.studies import paper_table
+
+PROJECT = Path(__file__).parents[1]
+NOTEBOOKS = {path.name[:2]: path for path in sorted((PROJECT / "notebooks").glob("*.ipynb"))}
+PUBLISHED = PROJECT / "figures" / "published"
+CREMA, DEMO, PAPER = (PUBLISHED / name for name in ("crema_d", "demo", "paper"))
+SECONDS = {"second": 1, "minute": 60}
+WORDS = {"a": 1, "half a": 0.5, "two": 2, "three": 3, "four": 4, "five": 5}
+
+
+def part(number: str, name: str) -> str:
+    """A paragraph of a notebook's first cell, without its name in bold."""
+    first = "".join(json.loads(NOTEBOOKS[number].read_text())["cells"][0]["source"])
+    return re.search(rf"^\*\*{name}\.\*\* (.+)$", first, re.M)[1]
+
+
+def short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
+
+
+@cache
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+def shares(folder: Path) -> np.ndarray:
+    return table(folder, "shares").drop(columns=["clip_id", "split"]).to_numpy()
+
+
+def expected(run: str) -> str:
+    """The rho of the expected share, as docs/results.md has it."""
+    said = (PROJECT / "docs" / "results.md").read_text()
+    pattern = {"crema_d": r"expected share would give about (\.\d\d)", "demo": r"rho of (\.\d\d)"}
+    return re.search(pattern[run], said)[1]
+
+
+def padding(folder: Path) -> float:
+    seconds = table(folder, "durations")["duration_s"]
+    return 1 - seconds.mean() / seconds.max()
+
+
+def best_networks(folder: Path) -> pd.Series:
+    """Mean devel rho by architecture of the features with the best network."""
+    rows = table(folder, "fig3")
+    rows = rows[(rows["split"] == "devel") & (rows["architecture"] > 0)]
+    means = rows.pivot_table("mean_rho", "encoder", "architecture")
+    return means.loc[means.max(axis=1).idxmax()]
+
+
+def best_system(folder: Path) -> pd.Series:
+    rows = table(folder, "fig3")
+    return rows[rows["split"] == "devel"].sort_values("mean_rho").iloc[-1]
+
+
+def gap() -> pd.Series:
+    """HuBERT-mini less wav2vec2-mini on CREMA-D, by the last layer."""
+    rows = table(CREMA, "objectives")
+    return rows[rows["contrast"] == "HuBERT-mini − wav2vec2-mini, mean of A1 and A2"].iloc[0]
+
+
+def between(row: pd.Series) -> list[str]:
+    return [short(row["ci_speakers_low"]), short(row["ci_speakers_high"])]
+
+
+def numbers(number: str) -> list[str]:
+    """The decimals of a notebook's answer, in its order, from the published tables."""
+    crema, demo = shares(CREMA), shares(DEMO)
+    if number == "00":
+        card = (PROJECT / "emoshare_utils/predicting/shipped/card.md").read_text()
+        of_emotions = re.findall(r"^\| \w+ \| (0\.\d{3}) \|", card, re.M)
+        return [short(np.mean([float(rho) for rho in of_emotions]))]
+    if number == "01":
+        values = [(crema == 0).mean(), (demo == 0).mean(), (crema > 0.5).mean()]
+        values = [*map(short, [*values, (demo > 0.5).mean()]), ".5"]
+        return [*values, expected("crema_d"), expected("demo")]
+    if number == "02":
+        return [short(padding(CREMA)), short(padding(DEMO))]
+    if number == "03":
+        return [short(rho) for run in (CREMA, DEMO) for rho in best_networks(run)]
+    if number == "04":
+        best, lead = best_system(CREMA), [short(gap()["difference"])]
+        return [
+            short(best["mean_rho"]),
+            *between(best),
+            *lead,
+            short(best_system(DEMO)["mean_rho"]),
+        ]
+    if number == "05":
+        return [".523", ".299", ".274", ".005"]
+    if number == "08":
+        papers = paper_table1().groupby("encoder")["rho"].mean()
+        base = papers["hubert-base"] - papers["wav2vec2-base"]
+        return [short(gap()["difference"]), *between(gap()), short(base)]
+    return []
+
+
+@pytest.mark.parametrize("number", NOTEBOOKS)
+def test_the_answer_has_the_published_numbers(number):
+    assert re.findall(r"(?<!\d)\.\d+", part(number, "Answer")) == numbers(number)
+
+
+def test_the_answer_on_the_papers_table_is_what_the_notebook_computes():
+    derived = paper_table.readings().set_index("printed")["derived"]
+    assert derived[0.523] == derived[0.299] == "better per emotion" and derived[0.274] == "none"
+    gaps = paper_table1().groupby(["encoder", "architecture"])["rho"].mean()["hubert-large"]
+    assert f"{gaps[2] - gaps[1]:.3f}"[1:] == ".005"
+
+
+def test_the_answer_on_dead_starts_is_the_published_one():
+    zeros = table(PAPER, "dead_starts")
+    first, second = ((zeros[str(a)] == 1).sum() for a in (1, 2))
+    said = part("06", "Answer")
+    assert f"{first} of {len(zeros)} networks of Architecture 1" in said
+    assert f"{second} of {len(zeros)} of Architecture 2" in said
+    changes = table(DEMO, "variants").dropna(subset=["ci_speakers_low"])
+    holds_0 = changes["ci_speakers_low"].lt(0) & changes["ci_speakers_high"].gt(0)
+    assert ("every interval over speakers and seeds holds 0" in said) == holds_0.all()
+
+
+def test_the_answers_words_are_the_published_ones():
+    claims = table(CREMA, "claims")
+    assert claims[claims["claim"].str.startswith("attention")]["holds"].eq("open").all()
+    worth = table(CREMA, "worth").dropna(subset=["worth"])["worth"].iloc[-1]  # of the best system
+    assert round(worth) == 3 and "about as well as three listeners do" in part("04", "Answer")
+    assert best_system(CREMA)["encoder"].startswith("hubert-mini")
+    assert tuple(best_system(DEMO)[["encoder", "architecture"]]) == ("fbank", 0)
+    assert gap()["ci_speakers_low"] > 0
+
+
+def page_seconds(number: str) -> float:
+    """What the notebook took in the published run."""
+    (page,) = (PROJECT / "docs" / "notebooks" / "demo").glob(f"{number}_*.md")
+    return float(re.search(r"Run `demo`, (\d+) s", page.read_text())[1])
+
+
+@pytest.mark.parametrize("number", [number for number in NOTEBOOKS if number != "00"])
+def test_the_time_is_about_that_of_the_published_run(number):
+    said = part(number, "Running time")
+    amount, unit = re.match(r"About ([\w ]+?) (second|minute)s?\b", said).groups()
+    seconds = SECONDS[unit] * WORDS.get(amount, 0) or SECONDS[unit] * float(amount)
+    assert 0.5 < seconds / page_seconds(number) < 2
