@@ -19,6 +19,7 @@ from emoshare_utils.files import atomic, checksum, write_csv
 from emoshare_utils.names import ARCHITECTURES, label
 from emoshare_utils.results.enough import UNRANKED, flat_emotions
 from emoshare_utils.results.metrics import METRICS
+from emoshare_utils.results.shared_clips import BOUNDS
 
 _HEADERS = {
     "encoder": "Features",
@@ -30,6 +31,8 @@ _HEADERS = {
     "max_rho": "Average of the best per emotion (a)",
     "baseline_max_rho": "Baseline (b), same reading",
     "max_change_percent": "Change (%), same reading",
+    "n": "clips",
+    "n_speakers": "speakers",
     "ci_low": "low (clips)",
     "ci_high": "high (clips)",
     "ci_speakers_low": "low (speakers)",
@@ -39,6 +42,7 @@ _HIDDEN = ["source", "baseline", "n_emotions", "seeds", "note"]
 _MEANS = ["mean", "mean_rho", "max_rho"]
 _BASELINES = ["baseline_mean_rho", "baseline_max_rho"]
 _PERCENTAGES = ["change_percent", "max_change_percent"]
+FONT = "0.8em"  # so that nine emotions fit beside JupyterLab's list of files
 _UNRESOLVED = "not resolved"  # a percentage that could be computed, and says nothing
 _PAPER_NOTE = (
     "(paper): as printed in the paper or computed from its Table 1, measured on its own corpus "
@@ -72,12 +76,29 @@ def style(
     """
     styler, align, caption, below = _styled("html", table, caption, listeners, notes, best)
     left = [f".col{place}" for place, side in enumerate(align) if side == "l"]
-    css = {"th, td": "text-align: right", ", ".join(left): "text-align: left"}
+    css = {"": f"font-size: {FONT}", "th, td": "text-align: right; padding: 0.4em 0.25em"}
+    css |= {", ".join(left): "text-align: left"} if left else {}
     css["caption"] = "caption-side: bottom; text-align: left"
-    styler.set_table_styles([{"selector": name, "props": css[name]} for name in css if name])
+    styler.set_table_styles([{"selector": name, "props": css[name]} for name in css])
     # Without this class JupyterLab would typeset what stands between two dollar signs.
     styler.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
     return styler.set_caption("<br>\n".join([caption, *below]))
+
+
+def scores(table: pd.DataFrame, caption: str, **options: Any) -> Styler:
+    """Style systems' mean scores for display: an interval is one column, such as "0.31 to 0.42".
+
+    Args:
+        table: rows of a summary of `score`, or of anything with columns named as there.
+        caption, options: as in `style`; nothing is bold.
+    """
+    table = table.rename(columns={"mean_rho": "mean ρ"})
+    for (low, high), over in zip((BOUNDS[:2], BOUNDS[2:]), ("clips", "speakers")):
+        ends = zip(table[low], table[high])
+        texts = [f"{a:.3f} to {b:.3f}" if pd.notna(a) else "–" for a, b in ends]
+        table.insert(table.columns.get_loc(low), f"95 % ({over})", texts)
+        table = table.drop(columns=[low, high])
+    return style(table, caption, best=(), **options)
 
 
 def write(table: pd.DataFrame, folder: Path, name: str, caption: str, **options: Any) -> Styler:

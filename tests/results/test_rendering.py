@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emoshare_utils.results.rendering import style, write
+from emoshare_utils.results.rendering import FONT, scores, style, write
+from emoshare_utils.results.shared_clips import BOUNDS
 
 NASTY = "a_b & <script> $x_{$ 5 %"
 
@@ -126,3 +127,20 @@ def test_any_other_table_can_be_written(shown):
     text = shown(frame, "Clips.", best=(), notes=["One note."])
     assert "| split | clips | hours |\n| train | 720 | 0.810 |\n| devel | 240 | – |" in text
     assert text.endswith("One note.")
+
+
+def test_scores_show_an_interval_as_one_column_and_a_note_below():
+    frame = pd.DataFrame(
+        [("fbank", 1, 240, 0.4, 0.3, 0.5, 0.2, 0.6, ""), ("mfcc", 0, 8, 0.1, *[np.nan] * 4, "few")],
+        columns=["encoder", "architecture", "n", "mean_rho", *BOUNDS, "note"],
+    )
+    html = scores(frame, "Scores.").to_html()
+    for text in (">mean ρ<", ">95 % (clips)<", ">0.300 to 0.500<", ">0.200 to 0.600<", ">–<"):
+        assert text in html
+    assert "ci_" not in html and "<sup>a</sup> few." in html and "bold" not in html
+    assert "ρ" in scores(frame.head(0), "Scores.").to_html()  # no test split, for one
+
+
+def test_nine_emotions_fit_beside_the_list_of_files():
+    html = style(table(("fbank", 1, 0.4, 0.3)), "c").to_html()
+    assert f"font-size: {FONT}" in html and "padding: 0.4em 0.25em" in html
