@@ -9,5 +9,11 @@ class UserError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+class Stopped(KeyboardInterrupt):
+    """Stopped by hand; the message says what is kept. No `Exception`: nothing may swallow it."""
+
+    _render_traceback_ = UserError._render_traceback_
+
+
 class NotMadeYet(UserError, FileNotFoundError):
     """A file that an earlier notebook makes; the message names that notebook."""

@@ -92,8 +92,8 @@ def say_labels(corpus: Corpus, report: Report) -> None:
         report.row("speakers", f"{clips['speaker'].nunique():,}: {each}; none in two splits")
         if speakers.get("devel", 0) < FEW_SPEAKERS:
             report.note(
-                f"devel has {speakers.get('devel', 0)} speakers: what holds for them may not hold "
-                "for others",
+                f"few speakers in devel ({speakers.get('devel', 0)}): what holds for them may not "
+                "hold for others",
                 "move speakers from train to devel, or record more",
             )
     raters = clips["n_raters"].dropna().astype(int)
@@ -103,10 +103,13 @@ def say_labels(corpus: Corpus, report: Report) -> None:
     else:
         report.row("raters", "not given, so no ceiling is known")
     if (n := counts.get("devel", 0)) < FEW_DEVEL:
+        within = 1.96 / np.sqrt(max(1, n - 1))
         report.note(
-            f"devel has {n} clips: a rho over them is uncertain by about "
-            f"{1.96 / np.sqrt(max(1, n - 1)):.2f} either way",
-            "read differences that are smaller than this as none",
+            f"devel has {n} clips: a rho over them "
+            + (f"is uncertain by about {within:.2f} either way" if within < 1 else "says nothing"),
+            "read differences that are smaller than this as none"
+            if within < 1
+            else "label more clips; until then read no score",
         )
 
 

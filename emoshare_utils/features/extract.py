@@ -10,6 +10,7 @@ import pandas as pd
 
 from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.errors import Stopped
 from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.fill import Target, by_clips, fill
 from emoshare_utils.features.remote import fill_over_cluster
@@ -144,9 +145,9 @@ def _run(
             pass
     except KeyboardInterrupt:
         folders = " and ".join(str(store.folder) for store in stores)
-        raise KeyboardInterrupt(
+        raise Stopped(
             f"extracting {names} was stopped by hand: finished shards are kept in {folders}, and "
-            "the same command resumes from there"
+            "running it again resumes from there"
         ) from None
 
 

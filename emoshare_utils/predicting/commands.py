@@ -54,8 +54,8 @@ def _show(good: pd.DataFrame, system: TrainedSystem) -> None:
     if cut.any():
         seconds = system.longest / SAMPLE_RATE
         print(
-            f"{cut.sum():,} recordings are longer than any clip of training ({seconds:.1f} s): "
-            "they were read in windows of that length, and their shares averaged"
+            f"longer than any clip of training ({seconds:.1f} s), so read in windows of that "
+            f"length whose shares are averaged: {cut.sum():,} of {len(good):,}"
         )
     if len(good) == 1:
         print(_of_one(good.iloc[0], emotions).round(2).to_string(index=False))

@@ -9,6 +9,7 @@ import torch
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device, one_worker_per_core
+from emoshare_utils.errors import Stopped
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import DamagedError, locked, read_json, slug, write_json
 from emoshare_utils.models.regressor import Regressor, Sizes, build, read_sizes
@@ -71,9 +72,9 @@ def train_system(
             try:
                 _make(job, folder, choose_device(device))
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"{job.label} was stopped by hand: finished epochs are kept, and the same "
-                    "command resumes from there"
+                raise Stopped(
+                    f"{job.label} was stopped by hand: finished epochs are kept, and running it "
+                    "again resumes from there"
                 ) from None
         checkpoints.remove(folder)
     return system or read_system(folder)

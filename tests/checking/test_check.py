@@ -135,6 +135,14 @@ def test_what_is_wrong_is_said_with_its_remedy(home, votes, capsys):
     assert not fine and "clips would be left out, more than max_rejected = 0.05 allows" in said
 
 
+def test_a_rho_over_a_handful_of_clips_says_nothing(home, votes, capsys):
+    votes.head(12 * 5).to_csv(home / "votes.csv", index=False)
+    new("mine", "votes.csv", "recordings")
+    said = found(capsys)[1]
+    assert "few speakers in devel (" in said and "a rho over them says nothing" in said
+    assert "either way" not in said
+
+
 def test_without_a_corpus_the_rest_is_checked_all_the_same(home, votes, capsys):
     new("mine", "votes.csv", "recordings")
     shutil.rmtree(home / "recordings")

@@ -169,7 +169,8 @@ def test_the_command_line(odd, exported, tmp_path, capsys, monkeypatch):
     assert main(["predict", str(odd), *to, "--csv", "out.csv", "--picture"]) == 0
     said = capsys.readouterr().out
     assert f"set aside: {odd}/text.wav: not readable as audio" in said
-    assert "1 recordings are longer than any clip of training (0.6 s)" in said
+    assert "longer than any clip of training (0.6 s), so read in windows" in said
+    assert "whose shares are averaged: 1 of " in said
     pictures = sorted((tmp_path / "out_pictures").iterdir())
     assert len(pictures) == 2 and all(file.read_bytes()[:4] == b"\x89PNG" for file in pictures)
     assert main(["predict", str(odd / "clip00.wav"), *to]) == 0

@@ -5,7 +5,7 @@ import pytest
 from toy_notebooks import write
 
 from emoshare_utils.corpora.clip_table import CorpusError
-from emoshare_utils.errors import NotMadeYet, UserError
+from emoshare_utils.errors import NotMadeYet, Stopped, UserError
 from emoshare_utils.features.encoder import EncoderError
 from emoshare_utils.files import FolderError
 from emoshare_utils.names import ExtensionError, UnknownName
@@ -39,6 +39,12 @@ def test_errors_of_users_are_told_alone(kind):
     error = kind("a.csv is empty: fill it")
     assert isinstance(error, UserError)
     assert error._render_traceback_() == [f"{kind.__name__}: a.csv is empty: fill it"]
+
+
+def test_stopped_by_hand_is_told_alone_and_is_no_error():
+    stopped = Stopped("epochs are kept")
+    assert stopped._render_traceback_() == ["Stopped: epochs are kept"]
+    assert isinstance(stopped, KeyboardInterrupt) and not isinstance(stopped, Exception)
 
 
 def test_an_error_of_ours_keeps_its_traceback(project):

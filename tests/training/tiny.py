@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from emoshare_utils.errors import Stopped
 from emoshare_utils.models.regressor import Sizes
 from emoshare_utils.training import checkpoints
 from emoshare_utils.training.settings import Job, Training
@@ -32,7 +33,7 @@ def train_until(killed_after, made, models, monkeypatch, **changes):
         if epoch == killed_after:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="resumes from"):
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="running it again resumes"):
         patch.setattr(checkpoints, "write", write_and_interrupt)
         train(made, models, **changes)
 
