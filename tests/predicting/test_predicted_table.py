@@ -184,7 +184,7 @@ def test_export_on_the_command_line(run, tmp_path, capsys):
     to = tmp_path / "exported"
     about = ["--encoder", "mfcc", "--architecture", "1", "--seed", "0", "--to", str(to)]
     assert main(["export", str(run), *about]) == 0
-    assert "# MFCC A1, table" in capsys.readouterr().out
+    assert "# MFCC (A1), table" in capsys.readouterr().out
     assert load_system(to).emotions == ("Anger", "a/b")
     assert main(["export", str(run), *about]) == 2
     assert "name a new folder" in capsys.readouterr().err
