@@ -74,7 +74,7 @@ def require_columns(table: pd.DataFrame, columns: list[str], file: Path) -> None
     if missing:
         raise CorpusError(
             f"{file} has no column {listed(missing)}: expected {listed(columns)}, "
-            f"found {listed(table.columns)}"
+            f"found {listed(table.columns)}: rename the column that is meant, or add it"
         )
 
 

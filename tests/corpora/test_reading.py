@@ -110,7 +110,7 @@ def test_a_file_that_is_no_table_says_why(tmp_path, read, content, message):
     [
         ("path\na\n", "has no column Joy: expected path, Joy, found path"),
         ("path,Joy\na,1\n,0\n ,1\n", ": 'path' is blank in 2 rows, first in line 3: fill in or"),
-        ("Path,Joy\na,1\n", "has no column path: expected path, Joy, found Path, Joy"),
+        ("Path,Joy\na,1\n", "has no column path: expected path, Joy, found Path, Joy: rename"),
     ],
 )
 def test_a_table_that_lacks_something_says_what(tmp_path, read, content, message):
