@@ -228,7 +228,7 @@ def _concerned(row: pd.Series, numbers: list[str], note: str) -> list[str]:
 def _best(table: pd.DataFrame, numbers: list[str], best: Sequence[str] | None) -> pd.DataFrame:
     """Find the best values of each column; not the paper's rows, nor what hardly varies."""
     if best is None:
-        best = [column for column in numbers if column not in _BASELINES]
+        best = [column for column in numbers if column not in (*_BASELINES, *_PERCENTAGES)]
     values = table[list(best)].astype(float)
     for column in values:
         metric = column.removeprefix("mean_")

@@ -227,8 +227,9 @@ def _note(results: pd.DataFrame, emotions: list[str], kept: list[str]) -> str:
 
 
 def _paper_rows(encoders: Iterable[str], emotions: list[str], kept: list[str]) -> pd.DataFrame:
-    table = paper_table1()
-    table = table[table["encoder"].isin(list(encoders))]
+    """The paper's rows for these encoders; its one acoustic row after the bands it describes."""
+    table, named = paper_table1(), set(encoders)
+    table = table[table["encoder"].isin(named - {"mfcc"} if "fbank" in named else named)]
     rows = table.pivot(index=["encoder", "architecture"], columns="emotion", values="rho")
     rows = rows.reindex(columns=emotions).reset_index().assign(source="paper", seeds=1)
     rows["note"] = np.where(rows["encoder"].isin(["mfcc", "fbank"]), _ACOUSTIC_NOTE, "")
