@@ -274,7 +274,8 @@ def test_the_papers_names_read_16_khz_unless_a_folder_says_otherwise(
     settings = load_encoder("hubert-large").settings
     assert (settings["normalise"], settings["rate"]) == (True, 8000)
     from_hub = transformers.AutoModel.from_pretrained(saved("hubert-large"))
-    monkeypatch.setattr("emoshare_utils.features.pretrained._read", lambda _: (from_hub, "commit"))
+    read = "emoshare_utils.features.pretrained._read"
+    monkeypatch.setattr(read, lambda _, **how: (from_hub, "commit"))
     settings = load_encoder("hubert-base").settings  # no file beside the model is asked for
     assert "rate" not in settings and settings["revision"] == "commit"
     assert not capsys.readouterr().out
