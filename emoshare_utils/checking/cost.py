@@ -39,7 +39,7 @@ from emoshare_utils.training.systems import collect
 FEW, MANY = 4, 32  # clips that an encoder is tried on: a slow one on few
 SLOW_S = 0.1  # a clip
 TIMED = 2  # steps, after one that is not
-FLOAT16, FLOAT32 = 2, 4  # bytes
+FLOAT16 = 2  # bytes
 NOTEBOOK_S = 20  # to start one and draw its figures, as measured on two cores
 
 
