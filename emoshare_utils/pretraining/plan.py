@@ -24,6 +24,8 @@ class Plan:
         clip_gradient: the largest norm of the gradient.
         seed: of everything random.
         checkpoint_every: updates between two checkpoints, and in one row of the history.
+        after: updates made before, in an earlier iteration: the order of clips, crops and masks
+            goes on from there.
 
     Raises:
         ValueError: a number outside its range.
@@ -39,6 +41,7 @@ class Plan:
     clip_gradient: float = 5.0
     seed: int = 0
     checkpoint_every: int = 500
+    after: int = 0
 
     def __post_init__(self) -> None:
         ranges = {
@@ -46,6 +49,7 @@ class Plan:
             "seconds": (self.seconds > 0, "seconds of audio"),
             "mask_probability": (0 < self.mask_probability < 1, "a number between 0 and 1"),
             "span": (1 <= self.span <= LENGTH_MULTIPLE, f"1 to {LENGTH_MULTIPLE} frames"),
+            "after": (self.after >= 0, "0 or more updates"),
             "checkpoint_every": (self.checkpoint_every >= 1, "1 or more updates"),
         }
         for name, (fits, expected) in ranges.items():
@@ -61,6 +65,8 @@ class Plan:
         """What a checkpoint says of the plan: all that changes the weights."""
         fields = {STORED.get(name, name): value for name, value in asdict(self).items()}
         del fields["checkpoint_every"]
+        if not self.after:
+            del fields["after"]  # plans without it were stored so
         return fields
 
     def learning_rate_at(self, update: int) -> float:

@@ -65,6 +65,7 @@ def pretrain(
     config: MiniConfig = MiniConfig(),
     start: Path | None = None,
     device: str = "auto",
+    precision: str = "auto",
 ) -> pd.DataFrame:
     """Pretrain an encoder, or resume from the last checkpoint, and export the encoder.
 
@@ -74,6 +75,7 @@ def pretrain(
             encoder, which `load_encoder` loads by this folder's name.
         config: the encoder's network.
         start: the folder of an encoder to start from; None: random weights.
+        precision: of the products, "float32", "bfloat16" or "auto"; weights are float32.
 
     Returns:
         The history, one row per checkpoint: update, and the means since the row before of loss,
@@ -90,7 +92,7 @@ def pretrain(
     if objective != "hubert":
         audio = audio.labelled(None)
     folder.mkdir(parents=True, exist_ok=True)
-    pretrainer = Pretrainer(objective, audio, plan, config, start, device)
+    pretrainer = Pretrainer(objective, audio, plan, config, start, device, precision)
     with locked(folder):
         if (history := _finished(folder, pretrainer.about)) is None:
             pretrainer.restore(folder)
@@ -142,6 +144,7 @@ class Pretrainer:
         config: MiniConfig,
         start: Path | None,
         device: str,
+        precision: str = "auto",
     ) -> None:
         self.objective, self.plan = objective, plan
         self.about = {
@@ -153,7 +156,7 @@ class Pretrainer:
             "start": start and crc32((start / "model.safetensors").read_bytes()),
         }
         self.device = choose_device(device)
-        self.dtype = choose_precision("auto", self.device)
+        self.dtype = choose_precision(precision, self.device)
         torch.manual_seed(plan.seed)
         arguments = {"dropout": plan.dropout}
         if audio.labels:
@@ -171,11 +174,12 @@ class Pretrainer:
     def run(self, audio: Audio, folder: Path) -> None:
         """Make the updates that are left, with checkpoints in `folder`."""
         plan = self.plan
-        batches = islice(enumerate(draw_batches(audio, plan)), self.done, plan.updates)
+        drawn = islice(draw_batches(audio, plan), plan.after + self.done, None)
+        batches = zip(range(self.done, plan.updates), drawn)
         label = f"{self.objective}, seed {plan.seed}"
         measures, since = [], time.monotonic()
         for number, clips in track(batches, label, plan.updates - self.done, "updates"):
-            measures.append(self.update(number, *crop(audio, clips, plan, number)))
+            measures.append(self.update(number, *crop(audio, clips, plan, plan.after + number)))
             if len(measures) == plan.checkpoint_every or number + 1 == plan.updates:
                 self.log(measures, time.monotonic() - since)
                 self.save_checkpoint(folder)
@@ -188,7 +192,7 @@ class Pretrainer:
             ValueError: the loss or the gradient is not finite.
         """
         plan = self.plan
-        seed_update(plan.seed, number)
+        seed_update(plan.seed, plan.after + number)
         frames = n_frames(samples.shape[1])
         mask = draw_mask(len(samples), frames, plan.mask_probability, plan.span).to(self.device)
         labels = None if labels is None else torch.from_numpy(labels).to(self.device)

@@ -78,34 +78,41 @@ class Wav2Vec2(nn.Module):
         out = self.model.wav2vec2(samples, mask_time_indices=mask)
         context = self.model.project_hid(out.last_hidden_state)  # c_t: (N, L, D)
         features = self.model.dropout_features(out.extract_features)
-        quantised, in_use = self.quantise(features, mask, progress)
+        quantised, entries, in_use = self.quantise(features, mask, progress)
         quantised = self.model.project_q(quantised)  # q_t: (N, L, D)
 
         similarity = (cosine(context, quantised) / TEMPERATURE)[mask]  # (M, L)
         clip, true = mask.nonzero(as_tuple=True)
-        vector = number_vectors(quantised)
-        same = vector[clip[:, None], negatives] == vector[clip, true][:, None]  # no negative
+        same = entries[clip[:, None], negatives] == entries[clip, true][:, None]  # no negative
         others = similarity.gather(1, negatives).masked_fill(same, -torch.inf)
         logits = torch.cat([similarity.gather(1, true[:, None]), others], dim=1)  # (M, 1 + K)
 
         contrastive = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
-        entries = GROUPS * ENTRIES
-        loss = contrastive + DIVERSITY_WEIGHT * (entries - in_use) / entries
+        diversity = 1 - in_use / (GROUPS * ENTRIES)
+        loss = contrastive + DIVERSITY_WEIGHT * diversity
         correct = (logits[:, :1] > logits[:, 1:]).all(1)  # a tie is not: bfloat16 has many
         return Outcome(loss, correct.float().mean(), in_use.detach())
 
-    def quantise(self, features: Tensor, mask: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        """Features (N, L, W_c) -> quantised features (N, L, D), and the perplexity of the entries.
+    def quantise(
+        self, features: Tensor, mask: Tensor, progress: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantise features (N, L, W_c).
 
         Each group's entry is drawn by Gumbel softmax (Eq. 1), as by transformers' quantiser, but
-        looked up by a matrix product. The perplexity is that of the masked frames, over all groups.
+        looked up by a matrix product.
+
+        Returns:
+            Quantised features (N, L, D); the number of their entries (N, L), of GROUPS together;
+            the perplexity of the masked frames' entries, over all groups.
         """
         quantiser, (first, last) = self.model.quantizer, GUMBEL_TEMPERATURE
         logits = quantiser.weight_proj(features).float().unflatten(-1, (GROUPS, ENTRIES))
         one_hot = F.gumbel_softmax(logits, tau=first * (last / first) ** progress, hard=True)
         in_use = sum(perplexity(group) for group in logits[mask].softmax(-1).mean(0))
         codebooks = quantiser.codevectors.view(GROUPS, ENTRIES, -1)
-        return torch.einsum("nlgv,gvd->nlgd", one_hot, codebooks).flatten(-2), in_use
+        quantised = torch.einsum("nlgv,gvd->nlgd", one_hot, codebooks).flatten(-2)
+        places = ENTRIES ** torch.arange(GROUPS, device=mask.device)
+        return quantised, (one_hot.argmax(-1) * places).sum(-1), in_use
 
 
 def draw_negatives(mask: Tensor, count: int = NEGATIVES) -> Tensor:
@@ -120,9 +127,3 @@ def draw_negatives(mask: Tensor, count: int = NEGATIVES) -> Tensor:
     drawn = (torch.rand(len(others), count, device=mask.device) * others).long()
     _, frame = mask.nonzero(as_tuple=True)
     return frame[start + drawn + ((drawn >= own) & (others > 0))]
-
-
-def number_vectors(quantised: Tensor) -> Tensor:
-    """Quantised features (N, L, D) -> a number for each frame, (N, L), equal for equal vectors."""
-    rows = quantised.detach().float().flatten(0, 1)
-    return rows.unique(dim=0, return_inverse=True)[1].view(quantised.shape[:2])
