@@ -24,6 +24,7 @@ from emoshare_utils.paths import resolve, shown
 Settings = TypeVar("Settings")
 POOLED = "pooled"  # in place of a layer: the mean over time of each
 FRAMES = "frames:"  # before a folder of frames that were made elsewhere
+BESIDE = " + "  # between feature sets whose predicted shares are averaged
 UNTRAINED = "untrained"  # the small encoders' network before its first update
 
 # In the order of a table's rows; encoders without a label follow the paper's four.
@@ -253,11 +254,23 @@ def split_layer(name: str) -> tuple[str, int | str | None]:
     return model, layer if layer == POOLED else int(layer)
 
 
+def members(encoder: str) -> list[str]:
+    """ "hubert-mini + fbank" -> ["hubert-mini", "fbank"]; of a single feature set, itself."""
+    return [encoder] if encoder.startswith(FRAMES) else encoder.split(BESIDE)
+
+
+def all_members(encoders: Iterable[str]) -> list[str]:
+    """The feature sets that these name, each once."""
+    return list(dict.fromkeys(each for name in encoders for each in members(name)))
+
+
 def label(encoder: str) -> str:
     """The name of a feature set as a reader should see it; an unknown id stays itself.
 
-    "HuBERT-mini L2" is its layer 2.
+    "HuBERT-mini L2" is its layer 2; "HuBERT-mini + MFCC" both, their predictions averaged.
     """
+    if len(parts := members(encoder)) > 1:
+        return BESIDE.join(map(label, parts))
     model, layer = split_layer(encoder)
     name = LABELS.get(model, model)
     if layer is None:
@@ -273,13 +286,15 @@ def system(encoder: str, architecture: int) -> str:
 def ordered(encoders: Iterable[str]) -> list[str]:
     """Each encoder once: the paper's four, any others by name, the small ones, acoustic ones.
 
-    The layers of an encoder follow it by number.
+    The layers of an encoder follow it by number. Several side by side come last.
     """
     rank = {name: place for place, name in enumerate(LABELS)}
     others = rank["hubert-large"] + 0.5
 
     def place(encoder: str) -> tuple:
         model, layer = split_layer(encoder)
+        if len(members(encoder)) > 1:
+            return len(rank), encoder, False, False, None
         return rank.get(model, others), model, layer is not None, isinstance(layer, str), layer
 
     return sorted(set(encoders), key=place)

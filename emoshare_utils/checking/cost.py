@@ -27,7 +27,7 @@ from emoshare_utils.features.store import PAPER_SAMPLES, FeatureStore, open_stor
 from emoshare_utils.files import FolderError, size
 from emoshare_utils.models.padding import max_frames
 from emoshare_utils.models.regressor import Sizes, build
-from emoshare_utils.names import split_layer, system
+from emoshare_utils.names import all_members, split_layer, system
 from emoshare_utils.paths import Run, home
 from emoshare_utils.training.batches import loader_for
 from emoshare_utils.training.loop import new_learners
@@ -101,7 +101,7 @@ def _encoders(
 ) -> list[Encoded]:
     """Load and time each encoder; what cannot be loaded becomes a problem."""
     models: dict[str, list[str]] = {}
-    for name in [*_listed(parameters["encoder"]), *_listed(parameters["svr"])]:
+    for name in all_members([*_listed(parameters["encoder"]), *_listed(parameters["svr"])]):
         models.setdefault(split_layer(name)[0], []).append(name)
     about = [parameters[name] for name in ("device", "normalise", "precision")]
     found = []
@@ -175,7 +175,7 @@ def _training(
     sizes, seeds = Sizes.of(parameters["sizes"]), _listed(parameters["seed"])
     finished, timed = _finished(this, sizes, training), {}
     epochs = np.array([min(training.patience + 1, training.epochs), training.epochs])
-    total, wanted = np.zeros(2), set(_listed(parameters["encoder"]))
+    total, wanted = np.zeros(2), set(all_members(_listed(parameters["encoder"])))
     report.line(f"{'to train':<30}networks   weights  s/epoch  at least  at most")
     for each in (each for each in encoded if each.encoder.name in wanted):
         for architecture in _listed(parameters["architecture"]):

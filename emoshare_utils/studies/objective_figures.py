@@ -10,6 +10,7 @@ from emoshare_utils.results.figures import style
 from emoshare_utils.studies.objective_cells import CELLS, cell_label
 
 LINES = ("-", "--", "-.", ":")
+MASKED = {"hubert": "masked frames' clusters", "wav2vec2": "masked frames among 101"}
 
 
 def histories(history: pd.DataFrame) -> Figure:
@@ -24,6 +25,7 @@ def histories(history: pd.DataFrame) -> Figure:
             rows, keys = history[history["objective"] == objective], {}
             for line, (cell, encoders) in zip(LINES, rows.groupby("cell", sort=False)):
                 look = {"color": style.family_colour(objective), "lw": 0.9, "ls": line}
+                look |= {"marker": "o", "ms": 1.2}
                 for _, encoder in encoders.groupby(["seed", "iteration"]):
                     before = 0 if encoder["iteration"].iloc[0] == 1 else encoders["update"].max()
                     axes.plot(before + encoder["update"], 100 * encoder["accuracy"], **look)
@@ -31,8 +33,7 @@ def histories(history: pd.DataFrame) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.set(xlim=(0, None), ylim=(0, None), xlabel="update")
             axes.legend(keys.values(), keys)
-            what = {"hubert": "the cluster of a masked frame", "wav2vec2": "itself among others"}
-            axes.set_ylabel(f"accuracy: {what[objective]} (%)")
+            axes.set_ylabel(f"accuracy of {MASKED[objective]} (%)")
         figure.supxlabel(f"a line is one encoder; n = {history['seed'].nunique()} per cell")
     return figure
 
@@ -55,8 +56,8 @@ def cells(scored: pd.DataFrame, n: int, n_speakers: int) -> Figure:
         axes.set_xlabel("mean ρ over emotions")
         seeds, networks = scored["pretraining_seed"].nunique(), scored["networks"].min()
         figure.supxlabel(
-            f"a circle: one pretraining ({seeds} of each cell), mean of {networks} networks; bar: "
-            f"their mean\n{n:,} clips of {n_speakers} speakers that chose nothing"
+            f"circle: one of {seeds} pretrainings, mean of {networks} networks; bar: their mean\n"
+            f"n = {n:,} clips of {n_speakers} speakers, who chose nothing"
         )
     return figure
 

@@ -1,11 +1,14 @@
 """The two objectives: their networks, what they mask, and their losses against transformers'."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from transformers import HubertConfig, HubertModel
 
 from emoshare_utils.features.small_network import MiniConfig
+from emoshare_utils.pretraining.front_end import Positions
 from emoshare_utils.pretraining.hubert import MASKED_WEIGHT, Hubert
 from emoshare_utils.pretraining.masking import draw_mask
 from emoshare_utils.pretraining.objective import TEMPERATURE, perplexity
@@ -174,3 +177,28 @@ def test_the_front_end_starts_as_filters():
         assert abs(frequency[relative.mean(0).argmax()] - hz) < 25 + 0.05 * hz
         band = found[:, np.abs(frequency - hz).argmin()]
         assert band.std() < 0.2 * band.mean()  # wherever in its swing a frame starts
+
+
+@pytest.mark.parametrize("positions", [9, 16])
+def test_the_positional_convolution_is_transformers(positions):
+    config = MiniConfig(conv=(32, 24), width=32, layers=1, heads=2, feed_forward=48, groups=4)
+    config = replace(config, positions=positions)
+    layer = HubertModel(HubertConfig(**config.settings())).encoder.pos_conv_embed
+    frames = torch.randn(3, 37, 32, generator=torch.manual_seed(0), requires_grad=True)
+    weights = [frames, *layer.conv.parameters()]
+    expected, found = layer(frames), Positions(layer)(frames)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    upstream = torch.randn(found.shape, generator=torch.manual_seed(1))
+    pairs = zip(*(torch.autograd.grad(y, weights, upstream) for y in (found, expected)))
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_frames_of_equal_entries_have_equal_vectors_and_others_do_not():
+    model = Wav2Vec2(TINY)
+    features = torch.randn(2, 300, TINY.conv[-1], generator=torch.manual_seed(0))
+    quantised, entries, _ = model.quantise(features, torch.ones(2, 300, dtype=torch.bool), 0.5)
+    vectors, entries = quantised.flatten(0, 1), entries.flatten()
+    equal = (vectors[:, None] == vectors).all(-1)
+    assert torch.equal(entries[:, None] == entries, equal)
+    assert len(vectors) < int(equal.sum()) < len(vectors) ** 2  # some are, some are not
