@@ -1,10 +1,10 @@
 """Any trained system of a run -> a folder that works on another machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -13,8 +13,8 @@ from emoshare_utils.corpora.audio import SAMPLE_RATE
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError, resolve_inside
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import read_json, slug
-from emoshare_utils.models.regressor import read_sizes
-from emoshare_utils.names import nearest
+from emoshare_utils.models.regressor import Regressor, read_sizes
+from emoshare_utils.names import BESIDE, members, nearest
 from emoshare_utils.names import system as system_name
 from emoshare_utils.predicting.intervals import HALVES, Intervals, calibrate
 from emoshare_utils.predicting.trained import (
@@ -23,6 +23,7 @@ from emoshare_utils.predicting.trained import (
     TrainedSystem,
     load_system,
     matching_encoder,
+    require_empty,
     write_system,
 )
 from emoshare_utils.results.metrics import spearman
@@ -65,7 +66,8 @@ def export(
     Args:
         run: the run's folder, such as runs/demo.
         to: a new folder.
-        encoder, architecture, seed: the system, as notebook 03 trained it.
+        encoder, architecture, seed: the system, as notebook 03 trained it; several encoders with
+            a plus, as "hubert-mini + fbank", are the system that averages their shares.
 
     Raises:
         SystemFolderError: the run has no such system, `to` has files already, or the encoder is
@@ -74,8 +76,8 @@ def export(
     """
     run = Path(run)
     corpus = Corpus.load(run)
-    folder = _folder(run / "models", encoder, architecture, seed)
-    return export_folder(corpus, folder, run / "features", Path(to), About())
+    systems = [_folder(run / "models", name, architecture, seed) for name in members(encoder)]
+    return export_folder(corpus, systems, run / "features", Path(to), About())
 
 
 def _folder(models: Path, encoder: str, architecture: int, seed: int) -> Path:
@@ -90,9 +92,33 @@ def _folder(models: Path, encoder: str, architecture: int, seed: int) -> Path:
 
 
 def export_folder(
-    corpus: Corpus, folder: Path, features: Path, to: Path, about: About
+    corpus: Corpus, systems: Sequence[Path], features: Path, to: Path, about: About
 ) -> TrainedSystem:
-    """Write the system in `folder`, of `corpus` and a store in `features`; as `export`."""
+    """Write the system in a folder, of `corpus` and a store in `features`; as `export`.
+
+    Args:
+        systems: its folder; or several, whose predicted shares are averaged: the first one is
+            written into `to`, each other one into a folder of its own there.
+    """
+    require_empty(to)
+    first, *others = (_read(corpus, folder, features) for folder in systems)
+    beside = [slug(other.store["encoder"]) for other in others]
+    for name, other in zip(beside, others):
+        _write(corpus, [other], to / name, about, ())
+    _write(corpus, [first, *others], to, about, beside)
+    return load_system(to)
+
+
+class _Read(NamedTuple):
+    """A trained system of a run: its record, its store's settings, its networks, predictions."""
+
+    trained: dict[str, Any]
+    store: dict[str, Any]
+    networks: dict[str, Regressor]
+    predictions: pd.DataFrame
+
+
+def _read(corpus: Corpus, folder: Path, features: Path) -> _Read:
     trained = read_json(folder / "system.json")
     if not (folder / f"{slug(corpus.emotions[0])}.safetensors").is_file():
         raise SystemFolderError(f"{folder} holds no networks: an SVR cannot be exported")
@@ -105,7 +131,17 @@ def export_folder(
     networks = {
         emotion: load_network(folder, emotion, store.width) for emotion in trained["emotions"]
     }
-    predictions = read_system(folder).predictions
+    return _Read(trained, store.settings, networks, read_system(folder).predictions)
+
+
+def _write(
+    corpus: Corpus, systems: Sequence[_Read], to: Path, about: About, beside: Sequence[str]
+) -> None:
+    """Write the first of `systems`, calibrated as the mean of all of them."""
+    trained, store, networks, _ = systems[0]
+    key = ["emotion", "clip_id", "share", "split"]
+    every = pd.concat([system.predictions for system in systems])
+    predictions = every.groupby(key, sort=False, dropna=False)["prediction"].mean().reset_index()
     judged = predictions[predictions["split"] == about.split]
     interval = calibrate(judged, corpus.clips.set_index("clip_id")["speaker"])
     longest = round(corpus.split("train")["duration_s"].max() * SAMPLE_RATE)
@@ -116,11 +152,13 @@ def export_folder(
     }
     what = {"corpus": corpus.name, "listeners": corpus.listeners, "seed": trained["seed"]}
     facts = what | {"licence": about.licence, "rho": rho}
-    card = _card(corpus, store.settings, trained, interval, rho, longest, about)
+    card = _card(
+        corpus, [system.store for system in systems], trained, interval, rho, longest, about
+    )
     write_system(
         to,
         networks,
-        store.settings,
+        store,
         trained["architecture"],
         read_sizes(trained["sizes"]),
         training,
@@ -128,9 +166,9 @@ def export_folder(
         interval,
         card,
         about.stored_as,
+        beside,
         **facts,
     )
-    return load_system(to)
 
 
 def _inside(features: Path, name: str) -> Path:
@@ -144,19 +182,21 @@ def _inside(features: Path, name: str) -> Path:
 
 def _card(
     corpus: Corpus,
-    encoder: Mapping[str, Any],
+    stores: Sequence[Mapping[str, Any]],
     trained: Mapping[str, Any],
     interval: Intervals,
     rho: Mapping[str, float],
     longest: int,
     about: About,
 ) -> str:
+    encoder = BESIDE.join(store["encoder"] for store in stores)
+    revisions = [str(store.get("revision", "computed by this package")) for store in stores]
     splits = corpus.clips.groupby("split")["speaker"].agg(["size", "nunique"])
     template = files("emoshare_utils.predicting").joinpath("card.md").read_text("utf-8")
     return template.format(
-        name=f"{system_name(encoder['encoder'], trained['architecture'])}, {corpus.name}",
-        encoder=encoder["encoder"],
-        revision=encoder.get("revision", "computed by this package"),
+        name=f"{system_name(encoder, trained['architecture'])}, {corpus.name}",
+        encoder=encoder,
+        revision="; ".join(revisions),
         architecture=trained["architecture"],
         emotions=", ".join(trained["emotions"]),
         corpus=corpus,

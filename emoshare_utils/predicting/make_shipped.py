@@ -102,7 +102,7 @@ def main(root: str) -> None:
     data = ABOUT.data.format(**actors, epochs=epochs)
     to = this.folder / "shipped"
     about = replace(ABOUT, data=data)
-    exported = export_folder(relabelled, system.folder, this.features, to, about)
+    exported = export_folder(relabelled, [system.folder], this.features, to, about)
     print(f"rounding the weights changes a share by {_rounding(relabelled, system, exported):.1e}")
     print(f"{to}: copy it to {SHIPPED}")
 

@@ -3,13 +3,14 @@
     system.json            what it is: encoder, sizes, training, emotions, intervals, its files
     <emotion>.safetensors  one network per emotion
     card.md                for people: data, scores, limits
+    <name>/                another such folder, whose shares are averaged with these, if any
 
 Nothing in it is code. Every file has its checksum inside, and system.json those of the networks.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
@@ -56,6 +57,7 @@ class TrainedSystem:
         longest: samples at 16 kHz of the longest clip of training; what is longer is read in
             windows of this length.
         checksum: 16 hex digits that tell this system from others.
+        beside: systems on other feature sets, with whose shares those of `networks` are averaged.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class TrainedSystem:
     longest: int
     training: Training
     checksum: str
+    beside: tuple["TrainedSystem", ...] = ()
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -91,11 +94,13 @@ class TrainedSystem:
 
     def refusal(self, samples: np.ndarray) -> str:
         """Why a recording, samples (n,), cannot be read; "" if it can."""
-        if self.encoder.n_frames(len(samples)):
+        short = [each for each in (self, *self.beside) if not each.encoder.n_frames(len(samples))]
+        if not short:
             return ""
-        least = self.encoder.shortest()
+        encoder = max((each.encoder for each in short), key=lambda encoder: encoder.shortest())
+        least = encoder.shortest()
         return (
-            f"{len(samples) / SAMPLE_RATE:.3f} s is too short: {self.encoder.name} needs "
+            f"{len(samples) / SAMPLE_RATE:.3f} s is too short: {encoder.name} needs "
             f"{least / SAMPLE_RATE:.3f} s ({least} samples at 16 kHz)"
         )
 
@@ -106,8 +111,13 @@ class TrainedSystem:
         by its seconds. A clip whose frames are not finite in float16 gets NaN.
 
         Raises:
-            ValueError: a clip is too short for the encoder.
+            ValueError: a clip is too short for an encoder.
         """
+        systems = (self.own_shares, *(each.shares for each in self.beside))
+        return np.mean([shares(clips) for shares in systems], axis=0)
+
+    def own_shares(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """`shares`, of this system's own networks alone."""
         if not len(clips):
             return np.empty((0, len(self.emotions)))
         pieces = [windows(clip, self.longest) for clip in clips]
@@ -244,7 +254,26 @@ def _loaded(folder: Path, about: Mapping[str, Any], device: str) -> TrainedSyste
         longest=about["longest"],
         training=Training(**{k: v for k, v in about["training"].items() if k not in LATER}),
         checksum=content_id(folder / "system.json"),
+        beside=tuple(_beside(folder, about, device)),
     )
+
+
+def _beside(folder: Path, about: Mapping[str, Any], device: str) -> Iterator[TrainedSystem]:
+    """The systems in this one's folder that its record names, each the very one."""
+    for name, expected in about.get("beside", {}).items():
+        if slug(name) != name:
+            raise SystemFolderError(
+                f"{folder / 'system.json'} names no folder of its own: {name!r}"
+            )
+        if content_id(folder / name / "system.json") != expected:
+            raise SystemFolderError(
+                f"{folder / name} is not the system that {folder / 'system.json'} names: copy or "
+                "export the system again"
+            )
+        system = load_system(folder / name, device)
+        if system.emotions != tuple(about["emotions"]):
+            raise SystemFolderError(f"{folder / name} predicts other emotions than {folder}")
+        yield system
 
 
 def matching_encoder(folder: Path, expected: Mapping[str, Any], device: str) -> Encoder:
@@ -291,6 +320,7 @@ def write_system(
     interval: Intervals,
     card: str,
     stored_as: torch.dtype = torch.float32,
+    beside: Sequence[str] = (),
     **facts: Any,
 ) -> None:
     """Write a system's folder, which must be new or empty; `system.json` comes last.
@@ -299,14 +329,14 @@ def write_system(
         encoder: the settings of the encoder or feature store.
         longest: samples at 16 kHz of the longest clip of training.
         stored_as: the type of the weights on disk; they compute as float32.
+        beside: the names of systems that are in the folder already, to average the shares with.
         facts: more for system.json, for people: corpus, licence, scores.
 
     Raises:
         SystemFolderError: the folder has files already.
         FolderError: it cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SystemFolderError(f"{folder} is there already and not empty: name a new folder")
+    require_empty(folder, beside)
     folder.mkdir(parents=True, exist_ok=True)
     for emotion, network in networks.items():
         weights = {name: x.to(stored_as) for name, x in network.state_dict().items()}
@@ -326,4 +356,14 @@ def write_system(
         "interval": interval.stored(),
         "networks": {emotion: content_id(file) for emotion, file in names.items()},
     }
+    if beside:
+        about["beside"] = {name: content_id(folder / name / "system.json") for name in beside}
     write_json(folder / "system.json", about)
+
+
+def require_empty(folder: Path, but: Sequence[str] = ()) -> None:
+    """SystemFolderError if the folder has files already, those named in `but` apart."""
+    if folder.exists() and (
+        not folder.is_dir() or any(file.name not in but for file in folder.iterdir())
+    ):
+        raise SystemFolderError(f"{folder} is there already and not empty: name a new folder")

@@ -22,7 +22,7 @@ PER_SPEAKER = 10
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """The folder of a run: clips of .13 to .6 s, the frames of mfcc, and both architectures."""
+    """The folder of a run: clips of .13 to .6 s, mfcc in both architectures, fbank in one."""
     folder, rng, rows = tmp_path_factory.mktemp("run"), np.random.default_rng(0), []
     (folder / "corpus").mkdir()
     for split, people in SPEAKERS.items():
@@ -38,8 +38,8 @@ def run(tmp_path_factory):
     corpus, rejected = audio.check(read)
     assert rejected.empty
     corpus.save(folder)
-    store = extract(corpus, load_encoder("mfcc", "cpu"), folder / "features")
-    for architecture in (1, 2):
+    for name, architecture in (("mfcc", 1), ("mfcc", 2), ("fbank", 2)):
+        store = extract(corpus, load_encoder(name, "cpu"), folder / "features")
         train_system(corpus, store, architecture, 0, folder / "models", SIZES, QUICK, "cpu")
     return folder
 
@@ -54,4 +54,12 @@ def exported(run, tmp_path_factory):
     """The folder of an exported system."""
     folder = tmp_path_factory.mktemp("exported") / "system"
     export(run, folder, "mfcc", 2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fused(run, tmp_path_factory):
+    """The folder of an exported system on two feature sets."""
+    folder = tmp_path_factory.mktemp("exported") / "fused"
+    export(run, folder, "mfcc + fbank", 2)
     return folder

@@ -15,6 +15,7 @@ from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.files import read_json, write_json
 from emoshare_utils.predicting.export import About, export, export_folder
 from emoshare_utils.predicting.trained import SystemFolderError, windows
+from emoshare_utils.results.metrics import spearman
 from emoshare_utils.training.systems import read_system
 
 
@@ -219,8 +220,54 @@ def test_weights_of_16_bits_are_half_the_size_and_nearly_the_same(
 ):
     folder = run / "models" / "mfcc" / "architecture_2-seed_0"
     half = About(stored_as=torch.float16)
-    system = export_folder(corpus, folder, run / "features", tmp_path / "half", half)
+    system = export_folder(corpus, [folder], run / "features", tmp_path / "half", half)
     difference = system.shares([sound(0)]) - load_system(exported).shares([sound(0)])
     assert 0 < np.abs(difference).max() < 2e-3
     size = (tmp_path / "half" / "Anger.safetensors").stat().st_size
     assert size < 0.75 * (exported / "Anger.safetensors").stat().st_size
+
+
+# Several feature sets, whose shares are averaged
+
+
+def test_a_fused_system_predicts_the_mean_of_its_members(run, corpus, fused, exported):
+    system = load_system(fused)
+    of = {
+        name: read_system(run / "models" / name / "architecture_2-seed_0").predictions
+        for name in ("mfcc", "fbank")
+    }
+    wide = [p.pivot(index="clip_id", columns="emotion", values="prediction") for p in of.values()]
+    expected = (wide[0] + wide[1])[list(corpus.emotions)] / 2
+    clips = corpus.clips.set_index("clip_id")["path"].loc[expected.index].map(corpus.path)
+    samples = [read_audio(path) for path in clips]
+    np.testing.assert_allclose(system.shares(samples), expected, atol=1e-5)
+    np.testing.assert_allclose(system.own_shares(samples), load_system(exported).shares(samples))
+    assert np.abs(system.own_shares(samples) - expected.to_numpy()).max() > 0.01
+    assert system.card.startswith("# MFCC + Mel filterbank (A2), table\n")
+    judged = expected.loc[corpus.split("devel")["clip_id"], "Anger"].to_numpy()
+    rho = read_json(fused / "system.json")["rho"]["Anger"]
+    assert rho == pytest.approx(spearman(corpus.split("devel")["Anger"].to_numpy(), judged))
+    assert system.interval != load_system(exported).interval
+
+
+def test_a_fused_system_needs_all_of_its_members(fused, exported, tmp_path):
+    folder = shutil.copytree(fused, tmp_path / "copied")
+    shutil.rmtree(folder / "fbank")
+    with pytest.raises(SystemFolderError, match="it has no system.json"):
+        load_system(folder)
+    shutil.copytree(exported, folder / "fbank")  # the wrong one
+    with pytest.raises(SystemFolderError, match="fbank is not the system that .* names"):
+        load_system(folder)
+    record = read_json(folder / "system.json")
+    change(folder, beside={"../fbank": record["beside"]["fbank"]})
+    with pytest.raises(SystemFolderError, match="names no folder of its own: '../fbank'"):
+        load_system(folder)
+
+
+def test_a_clip_too_short_for_one_member_is_refused(fused, sound, monkeypatch):
+    system = load_system(fused)
+    assert not system.refusal(sound(0, 4000))
+    monkeypatch.setattr(system.beside[0].encoder, "n_frames", lambda n: 0)
+    assert "too short: fbank needs" in system.refusal(sound(0, 4000))
+    with pytest.raises(AudioError, match="fbank needs"):
+        system.predict(sound(0, 4000))
