@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from emoshare_utils.names import all_members, label, members, ordered
-from emoshare_utils.training.fusion import with_fusions
+from emoshare_utils.training.fusion import select_members, with_fusions
 from emoshare_utils.training.predictions import PREDICTION_COLUMNS
 
 
@@ -61,3 +61,21 @@ def test_names_with_a_plus():
     ]
     assert label("hubert-mini@2 + fbank") == "HuBERT-mini L2 + Mel filterbank"
     assert ordered(["fbank + mfcc", "fbank", "hubert-mini"])[-1] == "fbank + mfcc"
+
+
+def test_members_are_chosen_while_the_interval_of_the_gain_lies_above_0():
+    """b adds what a lacks; c is a again, with noise; d is noise."""
+    rng, n = np.random.default_rng(0), 300
+    of_a, of_b = rng.normal(size=(2, n))
+    predicted = {"a": of_a, "b": of_b, "c": of_a + rng.normal(size=n), "d": rng.normal(size=n)}
+    about = {"architecture": 1, "seed": 0, "emotion": "Joy", "split": "devel"}
+    about |= {"clip_id": [f"{i}" for i in range(n)], "share": 1.1 * of_a + of_b}
+    table = pd.concat(
+        [pd.DataFrame({**about, "encoder": e, "prediction": p}) for e, p in predicted.items()]
+    )
+    speakers = {f"{i}": f"s{i % 20}" for i in range(n)}
+    chosen, steps = select_members(table, ["Joy"], speakers, resamples=200)
+    assert chosen == "a + b"
+    assert list(steps["before"]) == ["a"] * 3 + ["a + b"] * 2
+    assert (steps["difference"][3:] < 0).all()
+    assert select_members(table[table["encoder"] == "d"], ["Joy"], speakers)[0] == "d"
