@@ -1,0 +1,138 @@
+"""Scores by group of speakers: each against its own ceiling, differences, offsets."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.results.metrics import spearman
+from emoshare_utils.studies import group_figures
+from emoshare_utils.studies.groups import by_group, group_clips, judge, offsets
+
+EMOTIONS = ("Joy", "Fear")
+
+
+def made(noisy: float = 0.05, worse: float = 0.05, raters: int | None = None, speakers: int = 10):
+    """Two sexes: men's shares have `noisy` noise, women's .05; men's predictions `worse`."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(2 * speakers):
+        sex = "Male" if number % 2 else "Female"
+        for clip in range(40):
+            expected = rng.uniform(0.1, 0.9, 2)
+            noise, error = (noisy, worse) if sex == "Male" else (0.05, 0.05)
+            shares = np.clip(expected + rng.normal(0, noise, 2), 0, 1)
+            if raters:
+                shares = rng.binomial(raters, expected) / raters
+            predicted = expected + rng.normal(0, error, 2)
+            about = {"clip_id": f"{number}-{clip}", "split": "devel", "speaker": f"s{number}"}
+            about |= {"sex": sex, "age": 20 + number, "n_raters": raters}
+            about |= dict(zip(EMOTIONS, shares)) | dict(
+                zip(("expected_Joy", "expected_Fear"), expected)
+            )
+            rows.append(about | dict(zip(("Joy_", "Fear_"), predicted)))
+    clips = pd.DataFrame(rows)
+    predictions = pd.concat(
+        [clips[["clip_id"]].assign(emotion=e, prediction=clips[f"{e}_"]) for e in EMOTIONS]
+    )
+    clips = clips.drop(columns=["Joy_", "Fear_"])
+    who = "listeners" if raters else "simulated listeners"
+    return Corpus("made", None, EMOTIONS, clips, who), predictions
+
+
+def table_of(corpus, predictions, by=("sex",), **options):
+    groups = group_clips(corpus.clips, by, {"age": [25, 30]})
+    return by_group(judge(corpus, predictions), groups, 300, **options).set_index("group")
+
+
+def test_rho_of_a_group_is_that_of_its_clips():
+    corpus, predictions = made()
+    table, wide = (
+        table_of(corpus, predictions),
+        predictions.pivot(index="clip_id", columns="emotion"),
+    )
+    of_men = corpus.clips[corpus.clips["sex"] == "Male"]
+    predicted = wide["prediction"].loc[of_men["clip_id"]]
+    rho = np.mean([spearman(of_men[e].to_numpy(), predicted[e].to_numpy()) for e in EMOTIONS])
+    ceiling = np.mean([spearman(of_men[e], of_men[f"expected_{e}"]) for e in EMOTIONS])
+    row = table.loc["Male"]
+    assert (row["rho"], row["ceiling"]) == (pytest.approx(rho), pytest.approx(ceiling))
+    assert row["of_ceiling"] == pytest.approx(rho / ceiling)
+    assert (row["n"], row["n_speakers"]) == (400, 10)
+    assert list(table.index) == ["all", "Female", "Male"]
+
+
+def test_noisy_votes_are_no_bias_and_worse_predictions_are():
+    noisy, worse = table_of(*made(noisy=0.3)), table_of(*made(worse=0.3))
+    assert noisy.loc["Male", "rho"] < noisy.loc["Female", "rho"] - 0.15
+    assert noisy.loc["Male", "difference_low"] < 0 < noisy.loc["Male", "difference_high"]
+    assert worse.loc["Male", "difference_high"] < -0.1 < 0.1 < worse.loc["Female", "difference_low"]
+    two = worse.loc[["Male", "Female"]]
+    assert two["difference"].sum() == pytest.approx(0)  # either less the other is one comparison
+    np.testing.assert_allclose(two["difference_all_low"], two["difference_low"])
+
+
+def test_of_people_the_ceiling_comes_from_their_votes():
+    corpus, predictions = made(raters=12)
+    assert not corpus.simulated
+    exact = corpus.clips.rename(columns={"Joy": "y"})
+    table = table_of(corpus, predictions)
+    expected = spearman(exact["y"], exact["expected_Joy"])
+    assert table.loc["all", "ceiling"] == pytest.approx(expected, abs=0.03)
+    unknown = corpus.with_clips(corpus.clips.assign(n_raters=pd.NA))
+    assert table_of(unknown, predictions)["ceiling"].isna().all()
+    assert table_of(unknown, predictions)["rho"].notna().all()
+
+
+def test_groups_of_few_speakers_are_open():
+    corpus, predictions = made(speakers=4)
+    table = table_of(corpus, predictions)
+    assert (table.loc[["Male", "Female"], "note"].str.contains("4 speakers: too few")).all()
+    assert table.loc[["Male", "Female"], ["rho_low", "difference_low"]].isna().all(axis=None)
+    assert table.loc["Male", "rho"] > 0.5  # shown all the same
+    found = offsets(judge(corpus, predictions), group_clips(corpus.clips, ["sex"], {}))
+    assert found["low"].isna().all() and found["offset"].notna().all()
+
+
+def test_more_groups_are_more_comparisons():
+    corpus, predictions = made()
+    table = table_of(corpus, predictions, by=("age",))
+    assert list(table.index) == ["all", "25 to 29", "30 and over", "under 25"]
+    wide = table["difference_all_high"] - table["difference_all_low"]
+    alone = table["difference_high"] - table["difference_low"]
+    assert (wide.dropna() > alone.dropna()).all() and len(wide.dropna()) == 3
+
+
+def test_columns_that_cannot_be_grouped():
+    clips = made()[0].clips
+    with pytest.raises(ValueError, match="no column 'sexe': did you mean 'sex'"):
+        group_clips(clips, ["sexe"], {})
+    with pytest.raises(ValueError, match="age is a number: say in bands"):
+        group_clips(clips, ["age"], {})
+    lost = made()[0].with_clips(clips.assign(speaker=pd.NA))
+    with pytest.raises(ValueError, match="speaker is not known"):
+        judge(lost, made()[1])
+
+
+def test_offsets_and_slopes():
+    corpus, predictions = made()
+    men = predictions["clip_id"].map(corpus.clips.set_index("clip_id")["sex"]) == "Male"
+    shifted = predictions.assign(prediction=predictions["prediction"] + 0.2 * men)
+    groups = group_clips(corpus.clips, ["sex"], {})
+    found = offsets(judge(corpus, shifted), groups, 300).set_index(["group", "emotion"])
+    assert found.loc["Male", "offset"].to_numpy() == pytest.approx(0.2, abs=0.02)
+    assert found.loc["Female", "offset"].to_numpy() == pytest.approx(0, abs=0.02)
+    assert (found.loc["Male", "low"] > 0.15).all() and (found.loc["Male", "high"] < 0.25).all()
+    here = corpus.clips["sex"] == "Male"
+    x = shifted[(shifted["emotion"] == "Joy").to_numpy() & men.to_numpy()]["prediction"]
+    expected = np.polyfit(x, corpus.clips.loc[here, "Joy"], 1)[0]
+    assert found.loc[("Male", "Joy"), "slope"] == pytest.approx(expected)
+
+
+def test_the_pictures():
+    corpus, predictions = made()
+    judged = judge(corpus, predictions)
+    groups = group_clips(corpus.clips, ["sex", "age"], {"age": [25]})
+    left, right = group_figures.fractions(by_group(judged, groups, 50)).axes
+    assert [t.get_text() for t in left.get_yticklabels()][:2] == ["all (20)", "sex: Female (10)"]
+    panels = group_figures.offset_panels(offsets(judged, groups, 50)).axes
+    assert [panel.get_title(loc="left") for panel in panels[:2]] == [*EMOTIONS]
