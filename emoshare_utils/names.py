@@ -236,6 +236,7 @@ ARCHITECTURES = Registry(
         0: Look("SVR", "SVR", GREY),
         1: Look("Architecture 1", "A1", "#0072B2"),
         2: Look("Architecture 2", "A2", "#D55E00"),
+        3: Look("Architecture 3", "A3", "#661100"),
     },
 )
 

@@ -23,7 +23,7 @@ class Sizes:
     Attributes:
         cnn: channels after each convolution (kernel 3, stride 1), the last one W_c.
         pool: max-pooling after the CNN, over so many frames; the paper's is 2.
-        lstm: W_l, units of each LSTM layer.
+        lstm: W_l, units of each LSTM layer (Architecture 3: of each transformer layer).
         lstm_layers: the paper's is 2.
         ffnn_1, ffnn_2: hidden sizes of the FFNN of Architecture 1 and 2; one output follows.
         scale: what Eq. 2b divides by: "sqrt" for the square root of W_l, "width" for W_l.
@@ -71,9 +71,16 @@ class Regressor(nn.Module, ABC):
         # in this order: it decides which random numbers each layer starts from
         self.standardise = Standardise(width)
         self.cnn = CNN(width, sizes.cnn, sizes.pool)
-        self.lstm = LSTM(sizes.cnn[-1], sizes.lstm, sizes.lstm_layers)
+        self.lstm = self.over_time(sizes)
         self.add_layers(sizes)
         self.ffnn = FFNN(sizes.lstm, self.ffnn_sizes(sizes), sizes.output)
+
+    def over_time(self, sizes: Sizes) -> nn.Module:
+        """Build what reads the CNN's frames in order: the LSTM, unless a subclass says other.
+
+        It gives states (N, L', W_l) and a final h', as `LSTM` does.
+        """
+        return LSTM(sizes.cnn[-1], sizes.lstm, sizes.lstm_layers)
 
     def add_layers(self, sizes: Sizes) -> None:  # noqa: B027
         """Build the architecture's own layers, if it has any."""

@@ -22,6 +22,7 @@ class Learner:
 
     Args:
         average: the decay of the exponential moving average of the weights; 0: none.
+        warmup: steps over which the learning rate rises to `learning_rate`.
 
     Attributes:
         judged: the network that is judged on devel and kept: that of the averaged weights or,
@@ -31,9 +32,15 @@ class Learner:
     """
 
     def __init__(
-        self, network: Regressor, learning_rate: float, average: float = 0.0, loss: Loss = mse
+        self,
+        network: Regressor,
+        learning_rate: float,
+        average: float = 0.0,
+        loss: Loss = mse,
+        warmup: int = 0,
     ) -> None:
         self.network, self.average, self.loss = network, average, loss
+        self.learning_rate, self.warmup = learning_rate, warmup
         self.judged = copy.deepcopy(network).requires_grad_(False) if average else network
         self.parameters = list(network.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=learning_rate, fused=True)
@@ -100,17 +107,24 @@ class Learner:
         gradients, squared_error = part
         for parameter, gradient in zip(self.parameters, gradients):
             parameter.grad = gradient.contiguous()  # fused Adam reads memory as it lies
+        if self.warmup:
+            risen = min(1.0, (1 + self.steps) / self.warmup)
+            self.optimiser.param_groups[0]["lr"] = self.learning_rate * risen
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.squared_error += squared_error
         if self.average:
             self._average()
 
+    @property
+    def steps(self) -> int:
+        """How many the optimiser has taken."""
+        return int(self.optimiser.state.get(self.parameters[0], {}).get("step", 0))
+
     @torch.no_grad()
     def _average(self) -> None:
         """Move the averaged weights towards those of this step; the first steps move them more."""
-        steps = float(self.optimiser.state[self.parameters[0]]["step"])
-        decay = min(self.average, (1 + steps) / (10 + steps))
+        decay = min(self.average, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(list(self.judged.parameters()), self.parameters, 1 - decay)
 
     def means(self, n_clips: int) -> dict[str, float]:

@@ -88,7 +88,9 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)
         network, loss = network.to(device), LOSSES[training.loss]
-        learners[emotion] = Learner(network, training.learning_rate, training.average, loss)
+        learners[emotion] = Learner(
+            network, training.learning_rate, training.average, loss, training.warmup
+        )
     return learners
 
 

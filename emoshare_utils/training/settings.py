@@ -21,7 +21,11 @@ from emoshare_utils.training.losses import LOSSES
 
 VERSION = 3  # raise it when the same settings give other networks
 PRECISIONS = ("float32", "bfloat16")
-LATER_FIELDS = {"loss": "mse", "select": "rho"}  # not stored at these: they came after the rest
+LATER_FIELDS = {
+    "loss": "mse",
+    "select": "rho",
+    "warmup": 0,
+}  # not stored at these: they came after the rest
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Training:
         loss: what training minimises, one of `losses.LOSSES`.
         select: the metric on devel that chooses the epoch and stops training, one of
             `results.metrics.METRICS`.
+        warmup: steps over which the learning rate rises in a straight line, as transformers need.
     """
 
     learning_rate: float = 1e-4
@@ -66,6 +71,7 @@ class Training:
     shuffle_shares: bool = False
     loss: str = "mse"
     select: str = "rho"
+    warmup: int = 0
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
@@ -73,6 +79,8 @@ class Training:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected more than 0")
         if not 0 <= self.average < 1:
             raise ValueError(f"average = {self.average}: expected from 0 up to, not including, 1")
+        if self.warmup < 0:
+            raise ValueError(f"warmup = {self.warmup}: expected 0 or more steps")
         if self.shift < 0:
             raise ValueError(f"shift = {self.shift}: expected 0 or more mel bands")
         if self.precision not in PRECISIONS:

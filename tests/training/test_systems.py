@@ -30,7 +30,7 @@ def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
     return heard(tmp_path_factory.mktemp("features"), train=36, devel=14, test=10)
 
 
-@pytest.mark.parametrize("architecture", [1, 2])
+@pytest.mark.parametrize("architecture", [1, 2, 3])
 def test_it_learns_and_predicts_devel_and_test(made, tmp_path, architecture):
     system = train(made, tmp_path, architecture, epochs=25)
     table = system.predictions
