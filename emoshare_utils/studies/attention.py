@@ -148,14 +148,14 @@ def correlates(
     """The mean over clips of the weights' rho with each of `CORRELATES`, and of their entropy.
 
     Returns:
-        emotion, what, mean, low and high (95 % over speakers), n, n_speakers, note.
+        emotion, what, average, low and high (95 % over speakers), n, n_speakers, note.
     """
     rows = []
     for emotion, clips in attended.clips.groupby("emotion", sort=False):
         for what in (*CORRELATES, "entropy"):
             known = clips.dropna(subset=what)
             people, unit = np.unique(known["clip_id"].map(speakers), return_inverse=True)
-            about = {"emotion": emotion, "what": what, "mean": known[what].mean()}
+            about = {"emotion": emotion, "what": what, "average": known[what].mean()}
             about |= {"n": len(known), "n_speakers": len(people)}
             note, low, high = too_few(len(known), len(people)), np.nan, np.nan
             if not note:
