@@ -19,7 +19,7 @@ from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training import checkpoints
 from emoshare_utils.training.batches import frame_statistics, in_batches, loader_for
 from emoshare_utils.training.learner import Learner
-from emoshare_utils.training.losses import LOSSES
+from emoshare_utils.training.losses import LOSSES, fitted
 from emoshare_utils.training.predictions import predict
 from emoshare_utils.training.settings import Job
 from emoshare_utils.training.steps import step
@@ -87,7 +87,8 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
         network.standardise.load_state_dict(standardise.state_dict())
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)
-        network, loss = network.to(device), LOSSES[training.loss]
+        network = network.to(device)
+        loss = fitted(LOSSES[training.loss], shares[emotion].to_numpy())
         learners[emotion] = Learner(
             network, training.learning_rate, training.average, loss, training.warmup
         )

@@ -1,7 +1,8 @@
 """Loss functions: what training minimises, one emotion at a time.
 
 A loss is a function `loss(predictions (N,), shares (N,)) -> scalar` over a whole batch. To add one:
-`LOSSES.register("mae", lambda predictions, shares: (predictions - shares).abs().mean())`.
+`LOSSES.register("mae", lambda predictions, shares: (predictions - shares).abs().mean())`. One that
+depends on how the shares of train are distributed has `fit(shares) -> loss` (`SmoothedLabels`).
 
 A batch is computed micro-batch by micro-batch, so that memory does not grow with it. The mean
 squared error is a sum over clips, and so is its gradient. Any other loss is differentiated by the
@@ -11,6 +12,7 @@ of that on to the weights: the gradient is exact, and costs one more forward pas
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,10 @@ from emoshare_utils.names import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SMALLEST = 1e-12  # denominator, where all predictions and shares are equal
+CERTAIN = 1e-4  # a predicted share is taken as at least this far from 0 and 1
+RANK_TEMPERATURE = 0.02  # of soft ranks, in units of the share
+BALANCE_NOISE = 0.1  # standard deviation of a share about its prediction
+SHARE_BINS = 20
 
 
 def mse(predictions: Tensor, shares: Tensor) -> Tensor:
@@ -33,7 +39,90 @@ def ccc(predictions: Tensor, shares: Tensor) -> Tensor:
     return 1 - 2 * (p * s).mean() / spread.clamp(min=SMALLEST)
 
 
-LOSSES = Registry("loss", {"mse": mse, "ccc": ccc})
+def binomial(predictions: Tensor, shares: Tensor) -> Tensor:
+    """The votes' negative log-likelihood per vote, as each clip had as many listeners.
+
+    k of n listeners choose an emotion with probability p: -(k log p + (n - k) log(1 - p)) / n, up
+    to a constant, of the share k / n.
+    """
+    p = predictions.clamp(CERTAIN, 1 - CERTAIN)
+    return -(shares * p.log() + (1 - shares) * (1 - p).log()).mean()
+
+
+def soft_rank(predictions: Tensor, shares: Tensor) -> Tensor:
+    """1 - Spearman's rho of the batch, with ranks of the predictions that can be differentiated.
+
+    A rank is 1/2 + sum_j sigmoid((p_i - p_j) / t), which counts the predictions below (Qin, Liu and
+    Li 2010, section 4.1, doi:10.1007/s10791-009-9124-x). Ranks of shares are exact, ties averaged.
+    """
+    soft = torch.sigmoid((predictions[:, None] - predictions) / RANK_TEMPERATURE).sum(1)
+    above, below = ((op(shares[:, None], shares)).sum(1) for op in (torch.gt, torch.lt))
+    x, y = soft - soft.mean(), (above - below).to(soft) / 2  # y has mean 0
+    spread = (x.square().sum() * y.square().sum()).clamp(min=SMALLEST).sqrt()
+    return 1 - (x * y).sum() / spread
+
+
+def balanced_mse(predictions: Tensor, shares: Tensor) -> Tensor:
+    """Balanced MSE, by the batch's shares (Ren et al. 2022, arXiv 2203.16427, Eq. 3.10).
+
+    -2 s^2 log of the softmax over the batch's shares y_j of -(p_i - y_j)^2 / 2 s^2, at j = i: a
+    prediction is to be nearer to its own share than to the others', of which most are common ones.
+    """
+    logits = -(predictions[:, None] - shares).square() / (2 * BALANCE_NOISE**2)
+    own = torch.arange(len(shares), device=shares.device)
+    return 2 * BALANCE_NOISE**2 * torch.nn.functional.cross_entropy(logits, own)
+
+
+class SmoothedLabels:
+    """Squared error, weighted by the inverse of how frequent a share is in train.
+
+    Label-distribution smoothing (Yang et al. 2021, arXiv 2102.09554, section 3.1): shares are
+    counted in bins, the counts are smoothed by a Gaussian over 5 bins with a standard deviation of
+    2, and a clip weighs as the inverse of its bin's, scaled to a mean of 1 over train.
+    """
+
+    def fit(self, shares: np.ndarray) -> Loss:
+        """The loss for these shares of train, (n,)."""
+        bins = share_bin(shares)
+        counts = np.bincount(bins, minlength=SHARE_BINS).astype(float)
+        reach = np.arange(-2, 3)
+        kernel = np.exp(-(reach**2) / (2 * 2.0**2))
+        smoothed = np.convolve(counts, kernel / kernel.sum(), mode="same")
+        weights = 1 / np.maximum(smoothed, SMALLEST)
+        weights = torch.tensor(weights / weights[bins].mean(), dtype=torch.float32)
+
+        def loss(predictions: Tensor, shares: Tensor) -> Tensor:
+            of_clips = weights[share_bin(shares.cpu().numpy())].to(predictions)
+            return (of_clips * (predictions - shares).square()).mean()
+
+        return loss
+
+    def __call__(self, predictions: Tensor, shares: Tensor) -> Tensor:
+        """Fitted to the batch itself: for a look at it without a training."""
+        return self.fit(shares.cpu().numpy())(predictions, shares)
+
+
+def share_bin(shares: np.ndarray) -> np.ndarray:
+    """Which of `SHARE_BINS` bins of equal width a share lies in, (n,)."""
+    return np.clip((shares * SHARE_BINS).astype(int), 0, SHARE_BINS - 1)
+
+
+LOSSES = Registry(
+    "loss",
+    {
+        "mse": mse,
+        "ccc": ccc,
+        "binomial": binomial,
+        "soft_rank": soft_rank,
+        "balanced_mse": balanced_mse,
+        "smoothed_labels": SmoothedLabels(),
+    },
+)
+
+
+def fitted(loss: Loss, shares: np.ndarray) -> Loss:
+    """The loss for these shares of train, (n,): itself, unless it has a `fit`."""
+    return loss.fit(shares) if hasattr(loss, "fit") else loss
 
 
 def derivative(loss: Loss, predictions: Tensor, shares: Tensor) -> tuple[float, Tensor]:

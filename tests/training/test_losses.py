@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tiny import QUICK, assert_same, job, train, weights
+from scipy import stats
+from tiny import QUICK, assert_same, job, train, train_until, weights
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import one_worker_per_core
@@ -145,3 +146,74 @@ def test_a_loss_registered_outside_trains(made, tmp_path, monkeypatch):
     assert again.history["train_loss"].to_numpy() == pytest.approx(
         again.history["train_mse"].to_numpy(), rel=1e-5
     )
+
+
+# The other losses, each against a plain reference
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    return rng.uniform(0.02, 0.98, 40), np.round(rng.beta(0.6, 2, 40) * 9) / 9
+
+
+def value(loss, pair):
+    return LOSSES[loss](*map(torch.tensor, pair)).item()
+
+
+def test_binomial_is_the_votes_likelihood(pair):
+    p, y = pair
+    constant = stats.binom.logpmf(9 * y, 9, y)  # what no prediction changes, and the best there is
+    at_best = np.where(
+        (y > 0) & (y < 1), y * np.log(y.clip(1e-9)) + (1 - y) * np.log1p(-y.clip(0, 1 - 1e-9)), 0
+    )
+    expected = -(stats.binom.logpmf(np.round(9 * y), 9, p) - constant) / 9 - at_best
+    assert value("binomial", pair) == pytest.approx(expected.mean())
+
+
+def test_soft_ranks_become_spearmans_rho_where_predictions_lie_apart(pair):
+    _, y = pair
+    p = np.random.default_rng(1).permutation(
+        np.linspace(0, 40, 40)
+    )  # far apart for any temperature
+    expected = 1 - stats.spearmanr(p, y).statistic
+    assert value("soft_rank", (p, y)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_balanced_mse_by_a_plain_loop(pair):
+    p, y = pair
+    terms = []
+    for i in range(40):
+        logits = [-((p[i] - y[j]) ** 2) / 0.02 for j in range(40)]
+        terms.append(-0.02 * (logits[i] - np.log(np.sum(np.exp(logits)))))
+    assert value("balanced_mse", pair) == pytest.approx(np.mean(terms))
+
+
+def test_smoothed_labels_weigh_rare_shares_more(pair):
+    p, y = pair
+    bins = [min(int(share * 20), 19) for share in y]
+    counts = np.array([bins.count(b) for b in range(20)], float)
+    kernel = np.array([np.exp(-(i**2) / 8) for i in range(-2, 3)])
+    smooth = [
+        sum(kernel[i + 2] * counts[b + i] for i in range(-2, 3) if 0 <= b + i < 20) / kernel.sum()
+        for b in range(20)
+    ]
+    weights = np.array([1 / smooth[b] for b in bins])
+    expected = (weights / weights.mean() * (p - y) ** 2).mean()
+    loss = LOSSES["smoothed_labels"].fit(y)
+    assert loss(*map(torch.tensor, pair)).item() == pytest.approx(expected, rel=1e-5)
+    assert weights[y > 0.8].min() > weights[y == 0].max()
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_a_killed_training_resumes_to_the_same_weights_under_every_loss(
+    made, tmp_path, monkeypatch, name
+):
+    whole = train(made, tmp_path / "whole", loss=name)
+    train_until(2, made, tmp_path / "killed", monkeypatch, loss=name)
+    resumed = train(made, tmp_path / "killed", loss=name)
+    assert_same(weights(resumed), weights(whole))
+    assert np.isfinite(whole.predictions["prediction"]).all()
+    other = train(made, tmp_path / "mse")
+    same = torch.equal(*(weights(one)["ffnn.share.weight"] for one in (whole, other)))
+    assert same == (name == "mse")
