@@ -1,0 +1,128 @@
+"""Scores of predicted shares as distributions, and losses compared by them (notebook 12).
+
+Beside rho per emotion, what neighbouring work reports: the negative log-likelihood of votes that no
+network saw, the Jensen-Shannon divergence and the cosine between the clip's predicted and observed
+shares, and macro-F1 at EMO-SUPERB's threshold (arXiv 2402.13018).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import f1_score
+
+from emoshare_utils.results.bootstrap import CONFIDENCE, bootstrap, interval, times_drawn
+from emoshare_utils.results.enough import too_few
+from emoshare_utils.results.metrics import mean_over_emotions, rhos
+from emoshare_utils.results.shared_clips import SharedClips, group_by_clips
+
+CERTAIN = 1e-3  # a predicted share is taken as at least this far from 0 and 1
+HIGHER_IS_BETTER = {"rho": True, "MAE": False, "NLL": False, "JSD": False, "cosine": True}
+
+
+def of_clips(shares: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarray]:
+    """Each clip's scores, (n,) each, of shares and predictions (n, E).
+
+    Returns:
+        MAE: mean over emotions of the absolute error; NLL: of the votes' negative log-likelihood
+        per vote, each emotion chosen or not (nats); JSD: the Jensen-Shannon divergence of both
+        divided by their sums (bits); cosine. JSD and cosine are NaN where nobody heard anything.
+    """
+    p = predictions.clip(CERTAIN, 1 - CERTAIN)
+    likelihood = shares * np.log(p) + (1 - shares) * np.log1p(-p)
+    total = shares.sum(1) > 0
+    divergence, cosine = np.full((2, len(shares)), np.nan)
+    divergence[total] = jensenshannon(shares[total], p[total], base=2, axis=1) ** 2
+    norms = np.linalg.norm(shares[total], axis=1) * np.linalg.norm(p[total], axis=1)
+    cosine[total] = (shares[total] * p[total]).sum(1) / norms
+    error = np.abs(shares - predictions).mean(1)
+    return {"MAE": error, "NLL": -likelihood.mean(1), "JSD": divergence, "cosine": cosine}
+
+
+def macro_f1(shares: np.ndarray, predictions: np.ndarray) -> float:
+    """Macro-F1 of emotions that more than 1 / E of the listeners perceive, (n, E) each."""
+    threshold = 1 / shares.shape[1]
+    about = {"average": "macro", "zero_division": 0}
+    return float(f1_score(shares > threshold, predictions > threshold, **about))
+
+
+def compare_losses(
+    predictions: pd.DataFrame,
+    reference: str,
+    emotions: Sequence[str],
+    speakers: Mapping[str, str],
+    resamples: int = 1000,
+) -> pd.DataFrame:
+    """Every system's scores, and their differences to `reference`, paired, over speakers.
+
+    Args:
+        predictions: of one split; systems differ in the column encoder (the loss's name) and
+            seed, over which scores are averaged.
+        reference: the system that the others are compared with.
+
+    Returns:
+        loss, metric, score, difference, low and high: the interval of all losses together
+        (Bonferroni), n, n_speakers; better: 1, -1, or 0 where the interval holds 0.
+    """
+    (group,) = group_by_clips(predictions, emotions, speakers)
+    names = [system[0] for system in group.systems]
+    losses = list(dict.fromkeys(names))
+    values, samples = _scores(group, resamples)
+    members = {name: [i for i, each in enumerate(names) if each == name] for name in losses}
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(losses) - 1)
+    rows, about = [], {"n": len(group.shares), "n_speakers": group.n_speakers}
+    for metric in values:
+        mean = {name: values[metric][i].mean() for name, i in members.items()}
+        drawn = {name: samples[metric][:, i].mean(1) for name, i in members.items()}
+        for name in losses:
+            row = {"loss": name, "metric": metric, "score": mean[name]}
+            low = high = np.nan
+            if name != reference and not too_few(
+                **dict(zip(("clips", "speakers"), about.values()))
+            ):
+                low, high = interval(drawn[name] - drawn[reference], group.n_speakers, confidence)
+            better = (int(low > 0) - int(high < 0)) * (1 if HIGHER_IS_BETTER[metric] else -1)
+            row |= {"difference": mean[name] - mean[reference], "low": low, "high": high}
+            rows.append(row | {"better": better} | about)
+    return pd.DataFrame(rows)
+
+
+def _scores(group: SharedClips, resamples: int) -> tuple[dict, dict]:
+    """metric -> its value of every system, (S,), and its resamples over speakers, (B, S)."""
+    values = {
+        "rho": mean_over_emotions(np.array([rhos(group.shares, p) for p in group.predictions]))
+    }
+    drawn = bootstrap(group.shares, group.predictions, resamples, speakers=group.speakers)
+    samples = {"rho": mean_over_emotions(drawn)}
+    people, unit = np.unique(group.speakers, return_inverse=True)
+    times = times_drawn(len(people), range(resamples))[:, unit]
+    each = [of_clips(group.shares, one) for one in group.predictions]
+    for metric in each[0]:
+        scores = np.stack([of[metric] for of in each], axis=1)  # (n, S)
+        known = np.isfinite(scores).all(1)
+        values[metric] = scores[known].mean(0)
+        counts = times[:, known]
+        samples[metric] = counts @ scores[known] / counts.sum(1, keepdims=True)
+    return values, samples
+
+
+def by_bin(
+    predictions: pd.DataFrame, edges: Sequence[float] = (0, 0.001, 0.2, 0.4, 0.6, 1)
+) -> pd.DataFrame:
+    """Mean error (predicted less observed) and absolute error by bin of the observed share.
+
+    Args:
+        predictions: encoder (the loss's name), share, prediction.
+        edges: of the bins; the first one holds the shares that are exactly 0.
+
+    Returns:
+        loss, bin, n, error, absolute.
+    """
+    names = ["0"] + [f"to {edge:g}" for edge in edges[2:]]
+    bins = pd.cut(predictions["share"], edges, labels=names, include_lowest=True, right=True)
+    error = predictions["prediction"] - predictions["share"]
+    table = predictions.assign(bin=bins, error=error, absolute=error.abs())
+    found = table.groupby(["encoder", "bin"], sort=False, observed=True)
+    scores = found.agg(n=("error", "size"), error=("error", "mean"), absolute=("absolute", "mean"))
+    return scores.reset_index().rename(columns={"encoder": "loss"}).sort_values(["loss", "bin"])

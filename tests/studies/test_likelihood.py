@@ -1,0 +1,91 @@
+"""Scores of shares as distributions, and losses compared by them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import f1_score
+
+from emoshare_utils.results.metrics import spearman
+from emoshare_utils.studies import likelihood_figures
+from emoshare_utils.studies.likelihood import by_bin, compare_losses, macro_f1, of_clips
+
+EMOTIONS = ("Joy", "Fear", "Anger")
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    return rng.multinomial(9, [0.6, 0.3, 0.1], 30) / 9, rng.uniform(0.05, 0.9, (30, 3))
+
+
+def test_scores_of_clips_by_plain_sums(pair):
+    y, p = pair
+    found = of_clips(y, p)
+    for clip in range(30):
+        votes = [
+            -(y[clip, e] * np.log(p[clip, e]) + (1 - y[clip, e]) * np.log(1 - p[clip, e]))
+            for e in range(3)
+        ]
+        assert found["NLL"][clip] == pytest.approx(np.mean(votes))
+        a, b = y[clip] / y[clip].sum(), p[clip] / p[clip].sum()
+        jsd = sum(stats.entropy(x, (a + b) / 2, base=2) for x in (a, b)) / 2
+        assert found["JSD"][clip] == pytest.approx(jsd)
+        cosine = y[clip] @ p[clip] / np.sqrt((y[clip] @ y[clip]) * (p[clip] @ p[clip]))
+        assert found["cosine"][clip] == pytest.approx(cosine)
+    nobody = of_clips(np.zeros((1, 3)), p[:1])
+    assert np.isnan(nobody["JSD"][0]) and nobody["MAE"][0] == pytest.approx(p[0].mean())
+
+
+def test_macro_f1_at_one_over_the_number_of_emotions(pair):
+    y, p = pair
+    each = [f1_score(y[:, e] > 1 / 3, p[:, e] > 1 / 3) for e in range(3)]
+    assert macro_f1(y, p) == pytest.approx(np.mean(each))
+
+
+def table(noises: dict[str, float], seeds=2, speakers=12) -> tuple[pd.DataFrame, dict]:
+    """Predictions of losses that miss the shares by so much noise."""
+    rng, rows = np.random.default_rng(1), []
+    shares = rng.dirichlet(np.ones(3), 240)
+    for loss, noise in noises.items():
+        for seed in range(seeds):
+            predicted = (shares + rng.normal(0, noise, shares.shape)).clip(0, 1)
+            for e, emotion in enumerate(EMOTIONS):
+                about = {"encoder": loss, "architecture": 1, "seed": seed, "emotion": emotion}
+                about |= {"split": "devel", "clip_id": [f"{i}" for i in range(240)]}
+                values = {"share": shares[:, e], "prediction": predicted[:, e]}
+                rows.append(pd.DataFrame(about | values))
+    return pd.concat(rows, ignore_index=True), {f"{i}": f"s{i % speakers}" for i in range(240)}
+
+
+def test_a_better_loss_is_better_by_every_score_and_the_same_one_by_none():
+    predictions, speakers = table({"mse": 0.2, "better": 0.05, "worse": 0.5, "same": 0.2})
+    found = compare_losses(predictions, "mse", EMOTIONS, speakers, 200)
+    by_loss = found.pivot(index="loss", columns="metric", values="better")
+    assert (by_loss.loc["better"] == 1).all() and (by_loss.loc["worse"] == -1).all()
+    assert (by_loss.loc["mse"] == 0).all() and by_loss.loc["same"].abs().sum() <= 1
+    rho = np.mean(
+        [
+            spearman(x["share"].to_numpy(), x["prediction"].to_numpy())
+            for _, x in predictions.query("encoder == 'mse'").groupby(["seed", "emotion"])
+        ]
+    )
+    row = found.query("loss == 'mse' and metric == 'rho'").iloc[0]
+    assert row["score"] == pytest.approx(rho) and row["n_speakers"] == 12
+    figure = likelihood_figures.differences(found, "mse", 2)
+    assert len(figure.axes) == 5
+
+
+def test_few_speakers_have_no_interval():
+    predictions, speakers = table({"mse": 0.2, "better": 0.05}, speakers=3)
+    found = compare_losses(predictions, "mse", EMOTIONS, speakers, 50)
+    assert found["low"].isna().all() and (found["better"] == 0).all()
+
+
+def test_by_bin_of_the_observed_share():
+    rows = {"encoder": "mse", "share": [0, 0, 0.1, 0.5, 1], "prediction": [0.1, 0.3, 0.1, 0.3, 0.4]}
+    found = by_bin(pd.DataFrame(rows)).set_index("bin")
+    assert found["n"].to_dict() == {"0": 2, "to 0.2": 1, "to 0.6": 1, "to 1": 1}
+    assert found["error"].tolist() == pytest.approx([0.2, 0, -0.2, -0.6])
+    (axes,) = likelihood_figures.bins(found.reset_index()).axes
+    assert len(axes.lines) == 2
