@@ -26,10 +26,10 @@ CONTRASTS = {  # written down before any cell was scored
 ENCODER = ["cell", "pretraining_seed"]
 
 
-def keep_devel_for_the_end(corpus: Corpus, speakers: int, seed: int = 0) -> Corpus:
+def keep_devel_for_the_end(corpus: Corpus, speakers: int, every: int = 1, seed: int = 0) -> Corpus:
     """Name devel "test", and so many random train speakers "devel", who choose the epoch.
 
-    Clips that were "test" are left out.
+    Clips that were "test" are left out. With `every`, so are all but every so manieth of train.
 
     Raises:
         ValueError: fewer than two train speakers would be left, or a speaker is not known.
@@ -45,6 +45,8 @@ def keep_devel_for_the_end(corpus: Corpus, speakers: int, seed: int = 0) -> Corp
     chosen = np.random.default_rng(seed).choice(known, speakers, replace=False)
     clips.loc[~train, "split"] = "test"
     clips.loc[train & clips["speaker"].isin(chosen), "split"] = "devel"
+    left_out = train & (train.cumsum() % every != 0)
+    clips = clips[~left_out]
     return corpus.with_clips(clips)
 
 

@@ -111,6 +111,8 @@ def test_devel_is_kept_for_the_end(corpus):
     assert set(after["train"]) == set(before["train"]) - set(after["devel"])
     assert len(rated.clips) == len(corpus.clips) - 8  # test is left out
     pd.testing.assert_frame_equal(keep_devel_for_the_end(corpus, 3).clips, rated.clips)
+    half = keep_devel_for_the_end(corpus, 3, every=2).clips["split"].value_counts()
+    assert half["test"] == 24 and half["train"] + half["devel"] == 16
     for few in (0, 7):
         with pytest.raises(ValueError, match=f"{few} of 8 train speakers cannot choose"):
             keep_devel_for_the_end(corpus, few)
