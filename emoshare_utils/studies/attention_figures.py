@@ -29,6 +29,7 @@ def correlates(table: pd.DataFrame) -> Figure:
                 axes.plot([row.low, row.high], [y, y], color=COLOUR, lw=1.2)
                 axes.plot(row.average, y, "o", ms=3.5, color=COLOUR)
             axes.axvline(float(what == "entropy"), color=style.GREY, lw=0.6, zorder=0)
+            axes.ticklabel_format(axis="x", useOffset=False)
             style.name_rows(axes, emotions)
             axes.set_xlabel(LABELS.get(what, what))
         n, n_speakers = table["n"].max(), table["n_speakers"].max()
