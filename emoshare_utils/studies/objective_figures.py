@@ -10,7 +10,7 @@ from emoshare_utils.results.figures import style
 from emoshare_utils.studies.objective_cells import CELLS, cell_label
 
 LINES = ("-", "--", "-.", ":")
-MASKED = {"hubert": "masked frames' clusters", "wav2vec2": "masked frames among 101"}
+MASKED = {"hubert": "which cluster", "wav2vec2": "which of 101 frames"}
 
 
 def histories(history: pd.DataFrame) -> Figure:
@@ -33,7 +33,8 @@ def histories(history: pd.DataFrame) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.set(xlim=(0, None), ylim=(0, None), xlabel="update")
             axes.legend(keys.values(), keys)
-            axes.set_ylabel(f"accuracy of {MASKED[objective]} (%)")
+            axes.set_ylabel("accuracy, masked frames (%)")
+            axes.set_title(MASKED[objective], loc="left", pad=3)
         figure.supxlabel(f"a line is one encoder; n = {history['seed'].nunique()} per cell")
     return figure
 
