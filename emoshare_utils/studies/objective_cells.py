@@ -1,4 +1,4 @@
-"""The cells of the study of objectives, and how each is pretrained (notebooks 07 and 08).
+"""The cells of the study of objectives, and how each is pretrained (notebook 09).
 
 HuBERT with one iteration or two, on one clustering of MFCC or all of `targets.VIEWS`, and
 wav2vec2.0. Every cell starts from the same weights, makes the same number of updates over the same
@@ -15,6 +15,7 @@ from transformers import HubertConfig, HubertModel
 
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.small_network import MiniConfig, start_as_filters
+from emoshare_utils.files import checksum
 from emoshare_utils.paths import shown
 from emoshare_utils.pretraining import targets
 from emoshare_utils.pretraining.audio import Audio
@@ -64,16 +65,19 @@ class Recipe(NamedTuple):
         plan: of `Plan`, without the seed.
         network: the encoder's sizes.
         clusters: in each clustering.
-        layer: whose clusters the second iteration predicts: fixed, so that no share chooses it.
         device, precision: as for `pretrain`.
     """
 
     plan: Mapping[str, Any]
     network: MiniConfig = MiniConfig()
     clusters: int = 500
-    layer: int = 2
     device: str = "auto"
     precision: str = "float32"
+
+    @property
+    def layer(self) -> int:
+        """Whose clusters the second iteration predicts: the middle one, so that no share chooses."""
+        return (self.network.layers + 1) // 2
 
 
 def pretrain_cell(name: str, seed: int, audio: Audio, work: Path, recipe: Recipe) -> pd.DataFrame:
@@ -116,7 +120,7 @@ def pretrain_cell(name: str, seed: int, audio: Audio, work: Path, recipe: Recipe
 
 def start(seed: int, work: Path, network: MiniConfig) -> Path:
     """The folder of the encoder that every cell of this seed starts from: filters, then random."""
-    folder = work / f"start-{seed}"
+    folder = work / f"start-{seed}-{checksum(repr(network).encode())}"
     if not (folder / "model.safetensors").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.results.bootstrap import bootstrap
-from emoshare_utils.results.metrics import mean_over_emotions, rhos
+from emoshare_utils.results.metrics import constant_shares, mean_over_emotions, rhos
 from emoshare_utils.results.shared_clips import group_by_clips
 from emoshare_utils.studies.objective_cells import ALL
 
@@ -29,7 +29,7 @@ ENCODER = ["cell", "pretraining_seed"]
 def keep_devel_for_the_end(corpus: Corpus, speakers: int, every: int = 1, seed: int = 0) -> Corpus:
     """Name devel "test", and so many random train speakers "devel", who choose the epoch.
 
-    Clips that were "test" are left out. With `every`, so are all but every so manieth of train.
+    Clips that were "test" are left out. With `every` above 1 a random one in so many of train stays.
 
     Raises:
         ValueError: fewer than two train speakers would be left, or a speaker is not known.
@@ -42,11 +42,13 @@ def keep_devel_for_the_end(corpus: Corpus, speakers: int, every: int = 1, seed: 
             f"{speakers} of {len(known)} train speakers cannot choose the epoch: expected every "
             "clip's speaker in the clip table, and 1 to all but two of train"
         )
-    chosen = np.random.default_rng(seed).choice(known, speakers, replace=False)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(known, speakers, replace=False)
     clips.loc[~train, "split"] = "test"
     clips.loc[train & clips["speaker"].isin(chosen), "split"] = "devel"
-    left_out = train & (train.cumsum() % every != 0)
-    clips = clips[~left_out]
+    kept = np.ones(len(clips), bool)
+    kept[train] = rng.permutation(train.sum()) % every == 0
+    clips = clips[kept]
     return corpus.with_clips(clips)
 
 
@@ -71,12 +73,14 @@ def score_cells(
     """
     cells = predictions.drop_duplicates("encoder").set_index("encoder")[ENCODER]
     (group,) = group_by_clips(predictions[predictions["split"] == "test"], emotions, speakers)
-    rho = mean_over_emotions(np.array([rhos(group.shares, one) for one in group.predictions]))
+    constant = constant_shares(group.shares)
+    scored = np.array([rhos(group.shares, one) for one in group.predictions])
+    rho = mean_over_emotions(scored, constant)
     samples = bootstrap(group.shares, group.predictions, resamples, speakers=group.speakers)
     table = cells.loc[[system[0] for system in group.systems]].reset_index(drop=True)
     table = table.assign(rho=rho, place=np.arange(len(table))).groupby(ENCODER, sort=False)
     members = table["place"].apply(list)
-    means = [mean_over_emotions(samples[:, places]).mean(axis=1) for places in members]
+    means = [mean_over_emotions(samples[:, i], constant).mean(axis=1) for i in members]
     scored = table.agg(networks=("rho", "size"), rho=("rho", "mean")).reset_index()
     return scored, np.stack(means, axis=1)
 
@@ -99,9 +103,13 @@ def contrast(
         contrast, difference, se, df, ci_low and ci_high (each by itself), ci_all_low and
         ci_all_high (all of them hold together: Bonferroni), p (Holm's, over all contrasts).
 
+    Resamples without a value do not count.
+
     Raises:
-        ValueError: a cell lacks a seed, or there is only one.
+        ValueError: a cell lacks a seed, there is only one, or an encoder has no rho.
     """
+    if scored["rho"].isna().any():
+        raise ValueError("an encoder has no mean rho: its networks predict a constant share")
     rho = scored.pivot(index="cell", columns="pretraining_seed", values="rho")
     cells, seeds = rho.shape
     if rho.isna().any(axis=None) or seeds < 2:
@@ -114,7 +122,7 @@ def contrast(
     for name, weights in CONTRASTS.items():
         weight = np.array([weights.get(cell, 0) for cell in rho.index])
         each = np.array([weights.get(cell, 0) for cell in scored["cell"]]) / seeds
-        over_speakers = (samples @ each).var(ddof=1) * n_speakers / (n_speakers - 1)
+        over_speakers = np.nanvar(samples @ each, ddof=1) * n_speakers / (n_speakers - 1)
         over_seeds = of_seeds * (weight**2).sum() / seeds
         variance = over_speakers + over_seeds
         df = variance**2 / (over_speakers**2 / (n_speakers - 1) + over_seeds**2 / df_seeds)

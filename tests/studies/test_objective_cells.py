@@ -22,7 +22,7 @@ from emoshare_utils.studies.objective_cells import (
 )
 
 TINY = MiniConfig(conv=(32, 24), width=32, layers=2, heads=2, feed_forward=48)
-RECIPE = Recipe({"updates": 4, "seconds": 3.0}, TINY, clusters=6, layer=1, device="cpu")
+RECIPE = Recipe({"updates": 4, "seconds": 3.0}, TINY, clusters=6, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_cell_starts_from_the_same_weights(audio, seen):
     plan = Plan(updates=4)
     for objective, targets in (("wav2vec2", None), ("hubert", labels)):
         given = audio.labelled(targets)
-        made = Pretrainer(objective, given, plan, TINY, work / "start-3", "cpu")
+        made = Pretrainer(objective, given, plan, TINY, start(3, work, TINY), "cpu")
         for name, value in made.network.encoder.state_dict().items():
             assert torch.equal(value, weights[name].float()), (objective, name)
 

@@ -89,6 +89,8 @@ def test_one_pretraining_is_no_sample():
     rho = np.full((5, 1), 0.5)
     with pytest.raises(ValueError, match="two pretraining seeds or more"):
         contrast(table(rho), np.zeros((10, 5)), 15)
+    with pytest.raises(ValueError, match="predict a constant share"):
+        contrast(table(np.full((5, 2), np.nan)), np.zeros((10, 10)), 15)
     with pytest.raises(ValueError, match="the same ones for every cell"):
         contrast(table(np.full((5, 2), 0.5)).iloc[:-1], np.zeros((10, 9)), 15)
 
@@ -113,6 +115,8 @@ def test_devel_is_kept_for_the_end(corpus):
     pd.testing.assert_frame_equal(keep_devel_for_the_end(corpus, 3).clips, rated.clips)
     half = keep_devel_for_the_end(corpus, 3, every=2).clips["split"].value_counts()
     assert half["test"] == 24 and half["train"] + half["devel"] == 16
+    order = keep_devel_for_the_end(corpus, 3, every=2).clips.query("split == 'train'")["clip_id"]
+    assert order.str[-1].nunique() == 4  # no pattern of the table's order
     for few in (0, 7):
         with pytest.raises(ValueError, match=f"{few} of 8 train speakers cannot choose"):
             keep_devel_for_the_end(corpus, few)
