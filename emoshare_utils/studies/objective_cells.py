@@ -76,7 +76,7 @@ class Recipe(NamedTuple):
 
     @property
     def layer(self) -> int:
-        """Whose clusters the second iteration predicts: the middle one, so that no share chooses."""
+        """Whose clusters the second iteration predicts: the middle one, which no share chooses."""
         return (self.network.layers + 1) // 2
 
 

@@ -29,7 +29,8 @@ ENCODER = ["cell", "pretraining_seed"]
 def keep_devel_for_the_end(corpus: Corpus, speakers: int, every: int = 1, seed: int = 0) -> Corpus:
     """Name devel "test", and so many random train speakers "devel", who choose the epoch.
 
-    Clips that were "test" are left out. With `every` above 1 a random one in so many of train stays.
+    Clips that were "test" are left out. With `every` above 1, a random one in so many of
+    train stays.
 
     Raises:
         ValueError: fewer than two train speakers would be left, or a speaker is not known.
