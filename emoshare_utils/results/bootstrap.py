@@ -101,6 +101,28 @@ def interval(
     return float(low), float(high)
 
 
+def joint_interval(
+    value: float, values: np.ndarray, units: int, comparisons: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """An interval around `value` that holds together with those of other `comparisons`.
+
+    Bonferroni's, by Student's t with units - 1 degrees of freedom: so far out there are too few
+    resamples for their quantiles. Their variance is taken times units / (units - 1).
+
+    Args:
+        value: the estimate.
+        values: its resamples; those without a value do not count, as for `interval`.
+        units: of what was resampled.
+        comparisons: how many intervals there are, this one among them.
+    """
+    known = values[np.isfinite(values)]
+    if units < 2 or not len(known) or 2 * len(known) < len(values):
+        return float("nan"), float("nan")
+    t = stats.t.isf((1 - confidence) / 2 / comparisons, units - 1)
+    half = t * known.std(ddof=1) * np.sqrt(units / (units - 1))
+    return float(value - half), float(value + half)
+
+
 def _repeated(
     function: MetricFunction, shares: np.ndarray, predictions: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:

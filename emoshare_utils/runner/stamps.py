@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
-from emoshare_utils.names import FRAMES, split_layer
+from emoshare_utils.names import FRAMES, all_members, split_layer
 from emoshare_utils.paths import PAPER, Run, home, resolve, shown
 from emoshare_utils.runner.notebooks import QUICKSTART
 
@@ -205,7 +205,7 @@ def _package() -> Iterator[tuple[str, str | None]]:
 def _named(parameters: Mapping[str, Any]) -> Iterator[str]:
     """The folders that parameters name beside the corpus: encoders, and what they are made from."""
     encoders = parameters.get("encoder") or []
-    for name in [encoders] if isinstance(encoders, str) else encoders:
+    for name in all_members([encoders] if isinstance(encoders, str) else encoders):
         folder, _ = split_layer(name)
         if resolve(folder.removeprefix(FRAMES)).is_dir():
             yield folder

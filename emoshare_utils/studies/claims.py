@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from emoshare_utils.features.acoustic import ACOUSTIC
-from emoshare_utils.names import ARCHITECTURES, UNTRAINED, label, split_layer
+from emoshare_utils.names import ARCHITECTURES, UNTRAINED, label, members, split_layer
 from emoshare_utils.results.comparisons import compare
 from emoshare_utils.results.enough import FEWEST_CLIPS, FLAT, UNRANKED, are_unranked, too_few
 from emoshare_utils.results.scores import score
@@ -105,7 +105,7 @@ def _hubert(encoders: Sequence[str]) -> dict[tuple[str, str], Weights]:
 
 def _attention(encoders: Sequence[str], means: pd.Series) -> dict[tuple[str, str], Weights]:
     not_pretrained = {*ACOUSTIC, UNTRAINED}
-    encoders = [name for name in encoders if name in means]
+    encoders = [name for name in encoders if name in means and len(members(name)) == 1]
     pretrained = [name for name in encoders if split_layer(name)[0] not in not_pretrained]
     good = means[pretrained].idxmax() if pretrained else None
     poor = means[encoders].idxmin() if encoders else None

@@ -14,8 +14,8 @@ import pandas as pd
 from emoshare_utils.corpora.clip_table import EXPECTED, Corpus
 from emoshare_utils.corpora.panels import are_votes
 from emoshare_utils.names import UnknownName, nearest
-from emoshare_utils.results.bootstrap import CONFIDENCE, bootstrap, interval, times_drawn
-from emoshare_utils.results.enough import FEWEST_FOR_EXPECTED, too_few
+from emoshare_utils.results.bootstrap import bootstrap, interval, joint_interval, times_drawn
+from emoshare_utils.results.enough import FEWEST_FOR_EXPECTED, too_few, too_few_expected
 from emoshare_utils.results.expected_share import draw_expected
 from emoshare_utils.results.metrics import mean_over_emotions, rhos
 
@@ -113,7 +113,10 @@ def by_group(
         by, group, n, n_speakers; rho, ceiling and of_ceiling, their ratio, each with _low and
         _high over speakers; difference: of_ceiling less that of all other speakers, with its
         interval, and that of all differences together (difference_all_low, _high: Bonferroni);
-        note: why there is no interval. A row "all" comes first. Empty where nothing is known.
+        note: why there is no interval or no ceiling. A row "all" comes first.
+
+    Raises:
+        ValueError: clips of one speaker are in several groups.
     """
     columns = groups.reindex(judged.clip_ids)
     parts = {("all", "all"): np.ones(len(judged.shares), bool)}
@@ -121,29 +124,36 @@ def by_group(
         for group in sorted(columns[by].dropna().unique()):
             parts[by, group] = (columns[by] == group).to_numpy(bool, na_value=False)
     found = {key: _resampled(judged, here, resamples, seed) for key, here in parts.items()}
-    seeds = iter(range(seed + 1, seed + 1 + len(parts)))
     rows, drawn = [], {}
-    for (by, group), here in parts.items():
+    for number, ((by, group), here) in enumerate(parts.items(), seed + 1):
         n_speakers = len(np.unique(judged.speakers[here]))
         row = dict(zip(COLUMNS, (by, group, int(here.sum()), n_speakers)))
-        row |= {"note": too_few(row["n"], n_speakers), "difference": np.nan}
+        note = too_few(row["n"], n_speakers)
+        row |= {"note": note or too_few_expected(row["n"]), "difference": np.nan}
         for name, (value, samples) in found[by, group].items():
-            low, high = interval(samples, n_speakers) if not row["note"] else (np.nan, np.nan)
+            low, high = (np.nan, np.nan) if note else interval(samples, n_speakers)
             row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        known = columns[by].notna().to_numpy() if by != "all" else here
-        rest = known & ~here
+        rest = (columns[by].notna().to_numpy() if by != "all" else here) & ~here
         others = len(np.unique(judged.speakers[rest]))
+        if np.intersect1d(judged.speakers[here], judged.speakers[rest]).size:
+            raise ValueError(
+                f"{by} differs between clips of one speaker: only what a speaker has, as sex or "
+                "age, can be compared over speakers"
+            )
         if rest.any() and not too_few(int(rest.sum()), others):
-            value, samples = _resampled(judged, rest, resamples, next(seeds))["of_ceiling"]
+            value, samples = _resampled(judged, rest, resamples, number)["of_ceiling"]
             row["difference"] = row["of_ceiling"] - value
-            if not row["note"]:
+            if not note and np.isfinite(row["difference"]):
                 units = min(n_speakers, others)
                 drawn[len(rows)] = found[by, group]["of_ceiling"][1] - samples, units
         rows.append(row)
     table = pd.DataFrame(rows)
     tests = _comparisons(table, drawn)
-    for name, confidence in (("", CONFIDENCE), ("_all", 1 - (1 - CONFIDENCE) / tests)):
-        bounds = {i: interval(x, n, confidence) for i, (x, n) in drawn.items()}
+    alone = {i: interval(x, n) for i, (x, n) in drawn.items()}
+    together = {
+        i: joint_interval(table.loc[i, "difference"], x, n, tests) for i, (x, n) in drawn.items()
+    }
+    for name, bounds in (("", alone), ("_all", together)):
         for place, end in enumerate(("low", "high")):
             values = [bounds.get(i, (np.nan, np.nan))[place] for i in range(len(table))]
             table[f"difference{name}_{end}"] = values

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import f1_score
 
-from emoshare_utils.results.bootstrap import CONFIDENCE, bootstrap, interval, times_drawn
+from emoshare_utils.results.bootstrap import bootstrap, joint_interval, times_drawn
 from emoshare_utils.results.enough import too_few
 from emoshare_utils.results.metrics import mean_over_emotions, rhos
 from emoshare_utils.results.shared_clips import SharedClips, group_by_clips
@@ -70,7 +70,6 @@ def compare_losses(
     losses = list(dict.fromkeys(names))
     values, samples = _scores(group, resamples)
     members = {name: [i for i, each in enumerate(names) if each == name] for name in losses}
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(losses) - 1)
     rows, about = [], {"n": len(group.shares), "n_speakers": group.n_speakers}
     for metric in values:
         mean = {name: values[metric][i].mean() for name, i in members.items()}
@@ -81,7 +80,10 @@ def compare_losses(
             if name != reference and not too_few(
                 **dict(zip(("clips", "speakers"), about.values()))
             ):
-                low, high = interval(drawn[name] - drawn[reference], group.n_speakers, confidence)
+                difference = mean[name] - mean[reference]
+                resampled = drawn[name] - drawn[reference]
+                units, others = group.n_speakers, len(losses) - 1
+                low, high = joint_interval(difference, resampled, units, others)
             better = (int(low > 0) - int(high < 0)) * (1 if HIGHER_IS_BETTER[metric] else -1)
             row |= {"difference": mean[name] - mean[reference], "low": low, "high": high}
             rows.append(row | {"better": better} | about)

@@ -46,6 +46,7 @@ def binomial(predictions: Tensor, shares: Tensor) -> Tensor:
     to a constant, of the share k / n.
     """
     p = predictions.clamp(CERTAIN, 1 - CERTAIN)
+    p = predictions + (p - predictions).detach()  # its gradient also where it is cut
     return -(shares * p.log() + (1 - shares) * (1 - p).log()).mean()
 
 

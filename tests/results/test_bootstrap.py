@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from emoshare_utils.results import bootstrap as bootstrap_module
-from emoshare_utils.results.bootstrap import bootstrap, interval
+from emoshare_utils.results.bootstrap import bootstrap, interval, joint_interval
 from emoshare_utils.results.metrics import mae, spearman
 
 RNG = np.random.default_rng(0)
@@ -124,3 +124,14 @@ def test_any_metric_gets_the_same_resamples():
         fast = bootstrap(shares, predictions, 20, speakers=over)
         slow = bootstrap(shares, predictions, 20, speakers=over, function=rho)
         np.testing.assert_allclose(slow, fast, atol=1e-12)
+
+
+def test_a_joint_interval_is_students_with_bonferronis_tail():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.1, 0.02, 500)
+    low, high = joint_interval(0.1, np.append(values, np.nan), 5, 4)
+    half = stats.t.ppf(1 - 0.025 / 4, 4) * values.std(ddof=1) * np.sqrt(5 / 4)
+    assert (low, high) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half))
+    assert high - low > 1.2 * np.ptp(values)  # beyond every resample
+    assert np.isnan(joint_interval(0.1, values, 1, 4)).all()
+    assert np.isnan(joint_interval(0.1, np.full(9, np.nan), 5, 4)).all()

@@ -68,7 +68,9 @@ def test_noisy_votes_are_no_bias_and_worse_predictions_are():
     assert worse.loc["Male", "difference_high"] < -0.1 < 0.1 < worse.loc["Female", "difference_low"]
     two = worse.loc[["Male", "Female"]]
     assert two["difference"].sum() == pytest.approx(0)  # either less the other is one comparison
-    np.testing.assert_allclose(two["difference_all_low"], two["difference_low"])
+    for end in ("low", "high"):
+        alone, together = two[f"difference_{end}"], two[f"difference_all_{end}"]
+        np.testing.assert_allclose(alone, together, atol=0.05)
 
 
 def test_of_people_the_ceiling_comes_from_their_votes():
@@ -136,3 +138,22 @@ def test_the_pictures():
     assert [t.get_text() for t in left.get_yticklabels()][:2] == ["all (20)", "sex: Female (10)"]
     panels = group_figures.offset_panels(offsets(judged, groups, 50)).axes
     assert [panel.get_title(loc="left") for panel in panels[:2]] == [*EMOTIONS]
+
+
+def test_what_differs_within_a_speaker_is_no_group_of_speakers():
+    corpus, predictions = made()
+    half = corpus.clips["clip_id"].str.endswith("1").map({True: "yes", False: "no"})
+    varied = corpus.with_clips(corpus.clips.assign(sex=half))
+    with pytest.raises(ValueError, match="sex differs between clips of one speaker"):
+        table_of(varied, predictions)
+
+
+def test_what_cannot_be_compared_is_no_comparison():
+    corpus, predictions = made()
+    unknown = corpus.with_clips(corpus.clips.drop(columns=["expected_Joy", "expected_Fear"]))
+    table = table_of(unknown, predictions, by=("age",))
+    assert table["difference"].isna().all() and table["rho_low"].notna().all()
+    few = corpus.with_clips(corpus.clips.groupby("speaker").head(4))
+    kept = predictions[predictions["clip_id"].isin(few.clips["clip_id"])]
+    table = table_of(few, kept)
+    assert table.loc["Male", "note"] == "40 clips: too few (50)"
