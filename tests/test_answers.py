@@ -105,6 +105,10 @@ def numbers(number: str) -> list[str]:
         papers = paper_table1().groupby("encoder")["rho"].mean()
         base = papers["hubert-base"] - papers["wav2vec2-base"]
         return [short(gap()["difference"]), *between(gap()), short(base)]
+    if number == "09":
+        found = table(PUBLISHED / "objectives", "contrasts")
+        found = found[["difference", "ci_all_low", "ci_all_high"]].abs()
+        return [short(value) for value in found.to_numpy().ravel()]
     return []
 
 
