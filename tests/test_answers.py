@@ -109,6 +109,14 @@ def numbers(number: str) -> list[str]:
         found = table(PUBLISHED / "objectives", "contrasts")
         found = found[["difference", "ci_all_low", "ci_all_high"]].abs()
         return [short(value) for value in found.to_numpy().ravel()]
+    if number == "11":
+        means = table(DEMO, "attention_correlates").groupby("what")["average"].mean()
+        means = [short(means[what]) for what in ("entropy", "position", "loudness")]
+        worth = table(DEMO, "attention_replaced").set_index("contrast")
+        uniform, last = (worth.loc[f"learned − {x}"] for x in ("uniform", "final state"))
+        rows = uniform, last, table(DEMO, "transformer").iloc[0]
+        bounds = ["difference", "ci_speakers_low", "ci_speakers_high"]
+        return means + [short(abs(row[name])) for row in rows for name in bounds]
     return []
 
 
