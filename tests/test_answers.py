@@ -117,6 +117,14 @@ def numbers(number: str) -> list[str]:
         rows = uniform, last, table(DEMO, "transformer").iloc[0]
         bounds = ["difference", "ci_speakers_low", "ci_speakers_high"]
         return means + [short(abs(row[name])) for row in rows for name in bounds]
+    if number == "12":
+        found = table(DEMO, "losses").set_index(["loss", "metric"])
+        bounds = ["difference", "low", "high"]
+        rank, rare = (found.loc[(x, "rho"), bounds] for x in ("soft_rank", "smoothed_labels"))
+        rank, rare = ([short(abs(value)) for value in row] for row in (rank, rare))
+        error = found.loc[[("soft_rank", "MAE"), ("mse", "MAE")], "score"]
+        further = found.loc[("soft_rank", "MAE"), "difference"]
+        return [*rank, short(further), *map(short, error), *rare]
     return []
 
 
