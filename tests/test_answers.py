@@ -109,6 +109,12 @@ def numbers(number: str) -> list[str]:
         found = table(PUBLISHED / "objectives", "contrasts")
         found = found[["difference", "ci_all_low", "ci_all_high"]].abs()
         return [short(value) for value in found.to_numpy().ravel()]
+    if number == "10":
+        found = table(PUBLISHED / "crema_fusion", "groups").set_index(["by", "group"])
+        reached = found["of_ceiling"]
+        sexes = [reached["sex", "Female"], reached["sex", "Male"]]
+        ages = reached["age"]
+        return [short(value) for value in [*sexes, ages.min(), ages.max()]]
     if number == "11":
         means = table(DEMO, "attention_correlates").groupby("what")["average"].mean()
         means = [short(means[what]) for what in ("entropy", "position", "loudness")]
