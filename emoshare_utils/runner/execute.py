@@ -48,6 +48,7 @@ def execute(
         trace = f"{type(error).__name__}: the kernel died, often for want of memory ({error})"
         _note(copy, screen.index, trace)
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # it would print the task that was stopped
         raise KeyboardInterrupt(f" in {notebook.name}, {screen.where}") from None
     screen.finish()
     lines = trace.strip().splitlines()[-ERROR_LINES:]
