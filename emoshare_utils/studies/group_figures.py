@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from emoshare_utils.results.figures import style
-
-LINE = {"color": "0.65", "lw": 3, "solid_capstyle": "butt"}
+from emoshare_utils.results.figures.forest import OVER_SPEAKERS
 
 
 def fractions(table: pd.DataFrame) -> Figure:
@@ -25,7 +24,7 @@ def fractions(table: pd.DataFrame) -> Figure:
                 (left, row.rho, row.rho_low, row.rho_high),
                 (right, row.of_ceiling, row.of_ceiling_low, row.of_ceiling_high),
             ):
-                axes.plot([low, high], [y, y], **LINE)
+                axes.plot([low, high], [y, y], **OVER_SPEAKERS)
                 face = "white" if row.note else "black"
                 axes.plot(value, y, "o", ms=4, mew=0.7, mec="black", mfc=face, zorder=3)
             left.plot(row.ceiling, y, "|", ms=9, mew=1.2, color=style.SHARES)
@@ -36,7 +35,7 @@ def fractions(table: pd.DataFrame) -> Figure:
         right.set_xlabel("fraction of the ceiling")
         right.axvline(rows["of_ceiling"].iloc[0], color="black", lw=0.5, ls=":")
         keys = {
-            "95 % interval over speakers": Line2D([], [], **LINE),
+            "95 % interval over speakers": Line2D([], [], **OVER_SPEAKERS),
             "ρ of the expected share": Line2D([], [], marker="|", ls="", color=style.SHARES, ms=8),
         }
         style.legend(figure, keys)
@@ -62,7 +61,7 @@ def offset_panels(table: pd.DataFrame) -> Figure:
         for axes, emotion in zip(panels, emotions):
             of = table[table["emotion"] == emotion]
             for y, row in enumerate(of.itertuples()):
-                axes.plot([row.low, row.high], [y, y], **LINE)
+                axes.plot([row.low, row.high], [y, y], **OVER_SPEAKERS)
                 face = "black" if row.low > 0 or row.high < 0 else "white"
                 axes.plot(row.offset, y, "o", ms=3.5, mew=0.7, mec="black", mfc=face, zorder=3)
             axes.axvline(0, color="black", lw=0.6, zorder=1)

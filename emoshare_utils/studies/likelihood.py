@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 
 from emoshare_utils.results.bootstrap import bootstrap, joint_interval, times_drawn
 from emoshare_utils.results.enough import too_few
-from emoshare_utils.results.metrics import mean_over_emotions, rhos
+from emoshare_utils.results.metrics import constant_shares, mean_over_emotions, rhos
 from emoshare_utils.results.shared_clips import SharedClips, group_by_clips
 
 CERTAIN = 1e-3  # a predicted share is taken as at least this far from 0 and 1
@@ -77,26 +77,24 @@ def compare_losses(
         for name in losses:
             row = {"loss": name, "metric": metric, "score": mean[name]}
             low = high = np.nan
-            if name != reference and not too_few(
-                **dict(zip(("clips", "speakers"), about.values()))
-            ):
-                difference = mean[name] - mean[reference]
+            difference = mean[name] - mean[reference]
+            if name != reference and not too_few(len(group.shares), group.n_speakers):
                 resampled = drawn[name] - drawn[reference]
                 units, others = group.n_speakers, len(losses) - 1
                 low, high = joint_interval(difference, resampled, units, others)
             better = (int(low > 0) - int(high < 0)) * (1 if HIGHER_IS_BETTER[metric] else -1)
-            row |= {"difference": mean[name] - mean[reference], "low": low, "high": high}
+            row |= {"difference": difference, "low": low, "high": high}
             rows.append(row | {"better": better} | about)
     return pd.DataFrame(rows)
 
 
 def _scores(group: SharedClips, resamples: int) -> tuple[dict, dict]:
     """metric -> its value of every system, (S,), and its resamples over speakers, (B, S)."""
-    values = {
-        "rho": mean_over_emotions(np.array([rhos(group.shares, p) for p in group.predictions]))
-    }
+    constant = constant_shares(group.shares)
+    scored = np.array([rhos(group.shares, one) for one in group.predictions])
+    values = {"rho": mean_over_emotions(scored, constant)}
     drawn = bootstrap(group.shares, group.predictions, resamples, speakers=group.speakers)
-    samples = {"rho": mean_over_emotions(drawn)}
+    samples = {"rho": mean_over_emotions(drawn, constant)}
     people, unit = np.unique(group.speakers, return_inverse=True)
     times = times_drawn(len(people), range(resamples))[:, unit]
     each = [of_clips(group.shares, one) for one in group.predictions]

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from emoshare_utils.results.figures import style
-
-MARKERS = "osD^vP"
+from emoshare_utils.results.figures.forest import OVER_SPEAKERS
+from emoshare_utils.studies.likelihood import HIGHER_IS_BETTER
+from emoshare_utils.studies.probe_figures import MARKERS
 
 
 def differences(table: pd.DataFrame, reference: str, seeds: int) -> Figure:
@@ -23,13 +24,13 @@ def differences(table: pd.DataFrame, reference: str, seeds: int) -> Figure:
         for axes, metric in zip(figure.subplots(1, len(metrics), sharey=True), metrics):
             rows = table[table["metric"] == metric].set_index("loss").loc[losses]
             for y, row in enumerate(rows.itertuples()):
-                axes.plot([row.low, row.high], [y, y], color="0.65", lw=3, solid_capstyle="butt")
+                axes.plot([row.low, row.high], [y, y], **OVER_SPEAKERS)
                 face = "black" if row.better else "white"
                 axes.plot(row.difference, y, "o", ms=3.5, mew=0.7, mec="black", mfc=face)
             axes.axvline(0, color="black", lw=0.6, zorder=1)
             axes.tick_params(axis="x", labelrotation=45)
             style.name_rows(axes, losses)
-            higher = "higher is better" if metric in ("rho", "cosine") else "lower is better"
+            higher = "higher is better" if HIGHER_IS_BETTER[metric] else "lower is better"
             axes.set_xlabel(f"{metric.replace('rho', 'mean ρ')}\n({higher})")
         n, n_speakers = table["n"].iloc[0], table["n_speakers"].iloc[0]
         figure.supxlabel(

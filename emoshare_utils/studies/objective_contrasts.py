@@ -49,8 +49,7 @@ def keep_devel_for_the_end(corpus: Corpus, speakers: int, every: int = 1, seed: 
     clips.loc[train & clips["speaker"].isin(chosen), "split"] = "devel"
     kept = np.ones(len(clips), bool)
     kept[train] = rng.permutation(train.sum()) % every == 0
-    clips = clips[kept]
-    return corpus.with_clips(clips)
+    return corpus.with_clips(clips[kept])
 
 
 def score_cells(
@@ -133,10 +132,8 @@ def contrast(
     t = table["difference"].abs() / table["se"]
     for name, tail in (("ci", (1 - confidence) / 2), ("ci_all", (1 - confidence) / 2 / len(table))):
         half = stats.t.isf(tail, table["df"]) * table["se"]
-        table[f"{name}_low"], table[f"{name}_high"] = (
-            table["difference"] - half,
-            table["difference"] + half,
-        )
+        table[f"{name}_low"] = table["difference"] - half
+        table[f"{name}_high"] = table["difference"] + half
     return table.assign(p=holm(2 * stats.t.sf(t, table["df"])))
 
 

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from emoshare_utils.results.figures import style
+from emoshare_utils.results.figures.forest import OVER_SPEAKERS
 from emoshare_utils.studies.objective_cells import CELLS, cell_label
 
 LINES = ("-", "--", "-.", ":")
@@ -73,7 +74,7 @@ def contrasts(table: pd.DataFrame, n_speakers: int, seeds: int) -> Figure:
     with style.drawing(style.COLUMN_IN, 0.95 + 0.26 * len(table)) as figure:
         axes = figure.subplots()
         for y, row in enumerate(table.itertuples()):
-            axes.plot([row.ci_low, row.ci_high], [y, y], color="0.65", lw=3, solid_capstyle="butt")
+            axes.plot([row.ci_low, row.ci_high], [y, y], **OVER_SPEAKERS)
             axes.plot([row.ci_all_low, row.ci_all_high], [y, y], color="black", lw=0.7)
             filled = row.ci_all_low > 0 or row.ci_all_high < 0
             axes.plot(

@@ -124,7 +124,8 @@ class Learner:
     @torch.no_grad()
     def _average(self) -> None:
         """Move the averaged weights towards those of this step; the first steps move them more."""
-        decay = min(self.average, (1 + self.steps) / (10 + self.steps))
+        steps = self.steps  # read once: on a GPU reading waits for it
+        decay = min(self.average, (1 + steps) / (10 + steps))
         torch._foreach_lerp_(list(self.judged.parameters()), self.parameters, 1 - decay)
 
     def means(self, n_clips: int) -> dict[str, float]:

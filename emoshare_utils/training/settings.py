@@ -21,11 +21,8 @@ from emoshare_utils.training.losses import LOSSES
 
 VERSION = 3  # raise it when the same settings give other networks
 PRECISIONS = ("float32", "bfloat16")
-LATER_FIELDS = {
-    "loss": "mse",
-    "select": "rho",
-    "warmup": 0,
-}  # not stored at these: they came after the rest
+# not stored at these: they came after the rest
+LATER_FIELDS = {"loss": "mse", "select": "rho", "warmup": 0}
 
 
 @dataclass(frozen=True)
