@@ -23,6 +23,7 @@ from emoshare_utils.paths import resolve, shown
 
 Settings = TypeVar("Settings")
 POOLED = "pooled"  # in place of a layer: the mean over time of each
+ALL = "all"  # in place of a layer: all of them, of which a network learns a weighted mean
 FRAMES = "frames:"  # before a folder of frames that were made elsewhere
 BESIDE = " + "  # between feature sets whose predicted shares are averaged
 UNTRAINED = "untrained"  # the small encoders' network before its first update
@@ -35,6 +36,7 @@ LABELS = {
     "hubert-large": "HuBERT (Large)",
     "wav2vec2-mini": "wav2vec2-mini",
     "hubert-mini": "HuBERT-mini",
+    "hubert-mini-3": "HuBERT-mini-3",
     "untrained": "untrained",
     "mfcc": "MFCC",
     "fbank": "Mel filterbank",
@@ -242,17 +244,17 @@ ARCHITECTURES = Registry(
 
 
 def split_layer(name: str) -> tuple[str, int | str | None]:
-    """ "hubert-base@6" -> ("hubert-base", 6); the layer is a number, "pooled" or None.
+    """ "hubert-base@6" -> ("hubert-base", 6); the layer is a number, "pooled", "all" or None.
 
     Frames made elsewhere have no layers: an "@" belongs to the folder's name.
     """
     if name.startswith(FRAMES):
         return name, None
-    asked = re.fullmatch(rf"(.+)@(\d+|{POOLED})", name)
+    asked = re.fullmatch(rf"(.+)@(\d+|{POOLED}|{ALL})", name)
     if not asked:
         return name, None
     model, layer = asked.groups()
-    return model, layer if layer == POOLED else int(layer)
+    return model, layer if layer in (POOLED, ALL) else int(layer)
 
 
 def members(encoder: str) -> list[str]:
@@ -276,7 +278,8 @@ def label(encoder: str) -> str:
     name = LABELS.get(model, model)
     if layer is None:
         return name
-    return f"{name}, all layers" if layer == POOLED else f"{name} L{layer}"
+    in_words = {POOLED: ", all layers", ALL: ", layers weighted"}
+    return name + in_words.get(layer, f" L{layer}")
 
 
 def system(encoder: str, architecture: int) -> str:

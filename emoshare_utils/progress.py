@@ -61,4 +61,6 @@ def _line(
         pace = f"{1 / each_s:.{0 if each_s < 0.1 else 1}f} {unit} per second"
     left = f", {(total - done) * each_s:.0f} s left" if running and total else ""
     of = f" of {total:.0f}" if total else ""
+    if total == done == 1 and elapsed_s < 1:  # of one quick item a rate says nothing
+        return f"{label}: 1{of} {unit} in {elapsed_s:.1f} s"
     return f"{label}: {done:.0f}{of} {unit} in {elapsed_s:.0f} s ({pace}{left})"

@@ -18,6 +18,11 @@ def test_a_quick_loop_says_one_line(capsys):
     assert capsys.readouterr().out.count("training: 3 epochs in 0 s") == 1
 
 
+def test_one_quick_item_has_no_rate(capsys):
+    list(progress.track(range(1), "predicting", unit="recordings"))
+    assert capsys.readouterr().out == "predicting: 1 of 1 recordings in 0.0 s\n"
+
+
 def test_the_pace_of_slow_steps_is_seconds_each(capsys, monkeypatch):
     clock = iter([0.0, 30.0, 60.0, 60.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))

@@ -185,7 +185,8 @@ def _training(
             if not to_do:
                 report.line(f"{label}finished")
                 continue
-            kind = (width, architecture, round(float(each.frames.mean())))
+            of_one = replace(sizes, layers=each.encoder.settings.get("layers", 1))
+            kind = (width, of_one.layers, architecture, round(float(each.frames.mean())))
             if kind not in timed:
                 where = folder / "-".join(map(str, kind))
                 with _silent():
@@ -195,7 +196,7 @@ def _training(
             seconds = timed[kind] * epochs * len(to_do)
             total += seconds
             networks = len(corpus.emotions) * len(to_do)
-            weights = build(architecture, width, sizes).n_parameters
+            weights = build(architecture, width, of_one).n_parameters
             report.line(
                 f"{label}{networks:>8} {weights:>9,} {timed[kind]:>8.1f}"
                 f"  {_spent(seconds[0]):>8}  {_spent(seconds[1]):>7}"
@@ -235,17 +236,19 @@ def _epoch_s(
     shares, clip_ids = noise.shares("train"), noise.clips["clip_id"].to_numpy()
     named = pd.DataFrame(shares, clip_ids, list(noise.emotions))
     learners = list(new_learners(job, named, device).values())
-    networks, targets = [each.network for each in learners], torch.from_numpy(shares).float()
+    networks = [each.network for each in learners]
+    targets = torch.tensor(shares, dtype=torch.float32)
     loader = loader_for(networks[0], job.store, used, device)
-    steps, predictions = [], []
+    shared, steps, predictions = training.shared_trunk, [], []
     with one_worker_per_core() as pool:
+        given = pool, networks, loader, clip_ids, shared
         for _ in range(1 + TIMED):
             begun = time.perf_counter()
             for batch, micro_batches in loader.batches([np.arange(n)], clip_ids):
-                step(pool, learners, micro_batches, targets[batch])
-            predict(pool, networks, loader, clip_ids)  # a GPU has finished the step, too, after it
+                step(pool, learners, micro_batches, targets[batch], shared)
+            predict(*given)  # a GPU has finished the step, too, after it
             between = time.perf_counter()
-            predict(pool, networks, loader, clip_ids)
+            predict(*given)
             predictions.append(time.perf_counter() - between)
             steps.append(between - begun - predictions[-1])
     seconds = max(min(steps[1:]), 0.0) * n_train + min(predictions[1:]) * n_devel
@@ -264,9 +267,8 @@ def _store(noise: Corpus, encoded: Encoded, folder: Path) -> FeatureStore:
     """Frames of noise, as many as clips of the corpus have."""
     rng, encoder = np.random.default_rng(0), encoded.encoder
     lengths = rng.choice(encoded.frames, len(noise.clips))
-    settings = {"encoder": encoder.name} | (
-        {"hop": encoder.settings["hop"]} if "hop" in encoder.settings else {}
-    )
+    kept = {key: encoder.settings[key] for key in ("hop", "layers") if key in encoder.settings}
+    settings = {"encoder": encoder.name} | kept
     store = FeatureStore.create(folder, encoder.name, encoder.width, settings)
     frames = [rng.standard_normal((n, encoder.width), np.float32) for n in lengths]
     store.write_shard("shard-00000", noise.clips, frames)

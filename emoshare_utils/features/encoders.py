@@ -16,12 +16,13 @@ from emoshare_utils.features.encoder import (
 )
 from emoshare_utils.features.own_frames import OwnFrames
 from emoshare_utils.features.pretrained import (
+    FURTHER,
     MINIS,
     PAPER_ENCODERS,
     HuggingFaceEncoder,
     UntrainedEncoder,
 )
-from emoshare_utils.names import FRAMES, POOLED, UNTRAINED, Registry, nearest, split_layer
+from emoshare_utils.names import ALL, FRAMES, POOLED, UNTRAINED, Registry, nearest, split_layer
 from emoshare_utils.paths import resolve
 
 # name -> class, or any function, called with (name, device, normalise, precision). Every other
@@ -31,7 +32,7 @@ ENCODERS = Registry(
     {
         **ACOUSTIC,
         UNTRAINED: UntrainedEncoder,
-        **dict.fromkeys([*MINIS, *PAPER_ENCODERS], HuggingFaceEncoder),
+        **dict.fromkeys([*MINIS, FURTHER, *PAPER_ENCODERS], HuggingFaceEncoder),
     },
 )
 
@@ -42,14 +43,15 @@ def load_encoder(
     """Load the encoder called `name`.
 
     Args:
-        name: fbank, mfcc, spectrogram; egemaps, one frame per clip; wav2vec2-base,
-            wav2vec2-large, hubert-base, hubert-large; hubert-mini, wav2vec2-mini, which come with
+        name: fbank, mfcc, spectrogram; egemaps, one frame per clip; wav2vec2-base, wav2vec2-large,
+            hubert-base, hubert-large; hubert-mini, wav2vec2-mini, hubert-mini-3, which come with
             this package, and untrained, the same network with random weights; any other in
             `ENCODERS`; "frames:FOLDER", made elsewhere (`OwnFrames`); or a Hugging Face id of, or
             local folder with, an encoder that reads samples, or log-mels as Whisper and w2v-BERT
             do. Its frames are the `last_hidden_state`. "@6" after the name asks for layer 6 (0 is
-            what enters the transformer, the last one is the `last_hidden_state`); "@pooled" for
-            the mean over time of every layer, (layers + 1, W) for each clip.
+            what enters the transformer, the last one is the `last_hidden_state`); "@pooled" for the
+            mean over time of every layer, (layers + 1, W) for each clip; "@all" for the frames of
+            every layer side by side, (L, (layers + 1) W), of which a network learns a mean.
         device: "auto", "cpu", "cuda", "cuda:N".
         normalise: zero mean and unit variance for each clip; None: as the paper's authors fed
             that encoder, or as its feature extractor says.
@@ -121,7 +123,7 @@ def _ready(encoder: Encoder, request: dict) -> Encoder:
     model_name, layer = split_layer(name)
     if layer is not None and encoder.n_layers is None:
         raise EncoderError(f"encoder {name!r}: {model_name} has no layers, so leave '@' out")
-    if layer not in (None, POOLED) and layer > encoder.n_layers:
+    if layer not in (None, POOLED, ALL) and layer > encoder.n_layers:
         raise EncoderError(f"encoder {name!r}: {model_name} has the layers 0 to {encoder.n_layers}")
     if encoder.reads_samples:
         _try(encoder)

@@ -1,8 +1,11 @@
 """Models of the Hugging Face hub: which names are ids there, and whether it answers."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
+import transformers
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -28,3 +31,15 @@ def access(model_id: str) -> dict[str, bool]:
     except Exception:  # whatever is wrong with the network, or switched off
         return {"local_files_only": True}
     return {}
+
+
+@contextmanager
+def no_bar() -> Iterator[None]:
+    """Without transformers' progress bar, which a folder on disk is too quick for."""
+    shown = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.logging.enable_progress_bar()

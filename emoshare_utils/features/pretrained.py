@@ -11,7 +11,7 @@ another sampling rate gets each clip resampled to it.
 import copy
 import json
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -48,7 +48,7 @@ from emoshare_utils.features.small_network import HOP, MiniConfig, start_as_filt
 from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
 from emoshare_utils.features.speech_layers import receptive_field
 from emoshare_utils.files import checksum
-from emoshare_utils.names import POOLED, split_layer
+from emoshare_utils.names import ALL, POOLED, split_layer
 from emoshare_utils.paths import home
 
 VERSION = 2  # raise it when the frames of a clip change
@@ -75,8 +75,9 @@ PAPER_ENCODERS = {
 }
 
 
-MINIS = ("hubert-mini", "wav2vec2-mini")
-MINI = Path(__file__).parents[1] / "pretraining" / "encoders"  # one folder each, by notebook 07
+MINIS = ("hubert-mini", "wav2vec2-mini")  # on equal terms, by notebook 07
+FURTHER = "hubert-mini-3"  # the first of them, trained further: `pretraining.further`
+MINI = Path(__file__).parents[1] / "pretraining" / "encoders"  # one folder each
 
 
 class Loaded(NamedTuple):
@@ -97,7 +98,7 @@ class HuggingFaceEncoder(Encoder):
 
     Raises:
         EncoderError: the model cannot be loaded, is another kind, or says no rate to resample to;
-            "@pooled" of layers of two widths.
+            "@pooled" or "@all" of layers of two widths or lengths.
         ValueError: an unknown precision.
     """
 
@@ -152,7 +153,11 @@ class HuggingFaceEncoder(Encoder):
         self._read_geometry(self.config)
         layer = "last_hidden_state" if self.layer is None else self.layer
         self.settings = self.settings | {"encoder": name, "layer": layer}
-        self.settings.pop("hop", None)  # of the layer before
+        for of_another in ("hop", "layers"):
+            self.settings.pop(of_another, None)
+        if self.layer == ALL:
+            self.settings["layers"] = self.n_layers + 1
+            self.width *= self.n_layers + 1
         if self.layer != POOLED and self.hop * SAMPLE_RATE != HOP * self.rate:
             self.settings["hop"] = self.hop * SAMPLE_RATE / self.rate
 
@@ -180,6 +185,11 @@ class HuggingFaceEncoder(Encoder):
                     f"encoder {self.name!r}: its layers are {self.width} wide and its adapter's "
                     f"frames {config.output_hidden_size}, so ask for one layer, as in '@1'"
                 )
+        if self.layer == ALL and (adapter or squeezed != [(1, 1)]):
+            raise EncoderError(
+                f"encoder {self.name!r}: its layers and its last one have other numbers of frames, "
+                "so they cannot be weighted: ask for one layer, as in '@1'"
+            )
         self.field, self.hop = receptive_field(front + (adapter if last else squeezed))
         every = front + squeezed + adapter  # each of them runs, whatever the layer asked for
         self.least = max(receptive_field(every[: i + 1])[0] for i in range(len(every)))
@@ -213,16 +223,21 @@ class HuggingFaceEncoder(Encoder):
                 )
         last = self.n_layers
         asked = [last if each.layer is None else each.layer for each in layers]
-        deepest = last if POOLED in asked else max(asked)
+        deepest = last if {POOLED, ALL} & {*asked} else max(asked)
         states = self.network([self._resampled(torch.from_numpy(samples)) for samples in clips])
-        found, means = {}, []
+        found, means, every = {}, [], []
         for number, (state, lengths) in enumerate(islice(states, deepest + 1)):
             if number in asked:
                 found[number] = [clip.numpy() for clip in state.float().cpu().split(lengths)]
             if POOLED in asked:
                 means.append(torch.stack(_means(state, lengths)))
+            if ALL in asked:
+                every.append(state.float())
         if POOLED in asked:
             found[POOLED] = [clip.numpy() for clip in torch.stack(means, dim=1).cpu()]
+        if ALL in asked:
+            side_by_side = torch.cat(every, dim=1).cpu()
+            found[ALL] = [clip.numpy() for clip in side_by_side.split(lengths)]
         return [found[layer] for layer in asked]
 
     def _refuse_short(self, clips: Sequence[np.ndarray]) -> None:
@@ -242,13 +257,14 @@ class HuggingFaceEncoder(Encoder):
         return self.resample(longer)[: self._at_its_rate(len(samples))]
 
     def _load(self, model_name: str, normalise: bool | None) -> Loaded:
-        folder = (MINI if model_name in MINIS else home()) / Path(model_name).expanduser()
+        beside = MINI if model_name in (*MINIS, FURTHER) else home()
+        folder = beside / Path(model_name).expanduser()
         known = PAPER_ENCODERS.get(model_name)
         source = str(folder) if folder.is_dir() else known.id if known else model_name
         if normalise is None and known:
             normalise = known.normalise
         try:
-            with _no_bar() if folder.is_dir() else nullcontext():
+            with hub.no_bar() if folder.is_dir() else nullcontext():
                 where = {} if folder.is_dir() else hub.access(source)
                 model, commit = _read(source, **where)
             normalise, rate, extractor = _fed(source, normalise, known is not None, **where)
@@ -361,18 +377,6 @@ def _said(extractor: object, key: str, known: Container, expected: str) -> Any:
             f"its preprocessor_config.json says {key} = {value!r:.80}: expected {expected}"
         )
     return value
-
-
-@contextmanager
-def _no_bar() -> Iterator[None]:
-    """Without transformers' progress bar, which a folder on disk is too quick for."""
-    shown = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.logging.enable_progress_bar()
 
 
 def _revision(model: nn.Module) -> str:

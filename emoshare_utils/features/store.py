@@ -102,6 +102,11 @@ class FeatureStore:
         return folder
 
     @property
+    def layers(self) -> int:
+        """How many layers lie side by side in a frame ("@all"): 1 for most."""
+        return self.settings.get("layers", 1)
+
+    @property
     def paper_frames(self) -> int:
         """The paper's fixed length, 7.97 s: 797 acoustic frames, 398 of most encoders."""
         return int(PAPER_SAMPLES // self.settings.get("hop", 320))

@@ -38,6 +38,20 @@ class Standardise(nn.Module):
         return torch.where(real, (features - self.mean) / self.scale, 0.0)
 
 
+class LayerWeights(nn.Module):
+    """A weighted mean of an encoder's layers; the weights are learned, all equal at first."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Frames of all layers side by side, (N, L, layers * W) -> (N, L, W)."""
+        of_layers = features.unflatten(2, (len(self.scores), -1))
+        weights = self.scores.softmax(dim=0).to(features.dtype)
+        return torch.einsum("nlkw,k->nlw", of_layers, weights)
+
+
 class CNN(nn.Module):
     """1D convolutions over time with ReLU, then max-pooling over `pool` frames."""
 
@@ -127,6 +141,12 @@ class FFNN(nn.Module):
     def start_at(self, share: float) -> None:
         """Set the output's bias so that predictions start around `share`."""
         self.share.bias.fill_(self.inverse(min(max(share, 1e-3), 1 - 1e-3)))
+
+    @torch.no_grad()
+    def rescale(self, factor: float, offset: float) -> None:
+        """Let the last sum z before the output's activation be factor z + offset."""
+        self.share.weight.mul_(factor)
+        self.share.bias.mul_(factor).add_(offset)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.hidden:

@@ -7,12 +7,12 @@ its own end, so its predicted share is the same alone, in any batch and under an
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from emoshare_utils.models.layers import CNN, FFNN, LSTM, OUTPUTS, Standardise
+from emoshare_utils.models.layers import CNN, FFNN, LSTM, OUTPUTS, LayerWeights, Standardise
 from emoshare_utils.names import ARCHITECTURES, Look, Registry, settings_of
 
 
@@ -28,6 +28,8 @@ class Sizes:
         ffnn_1, ffnn_2: hidden sizes of the FFNN of Architecture 1 and 2; one output follows.
         scale: what Eq. 2b divides by: "sqrt" for the square root of W_l, "width" for W_l.
         output: "sigmoid", or the released code's "relu".
+        layers: of an encoder, side by side in each frame, of which a weighted mean is learned;
+            training takes it from the feature store.
     """
 
     cnn: Sequence[int] = (768, 384, 192)
@@ -38,13 +40,14 @@ class Sizes:
     ffnn_2: Sequence[int] = (256, 128, 64)
     scale: str = "sqrt"
     output: str = "sigmoid"
+    layers: int = 1
 
     def __post_init__(self) -> None:
         if self.scale not in ("sqrt", "width"):
             raise ValueError(f"scale = {self.scale!r}: expected 'sqrt' or 'width'")
         if self.output not in OUTPUTS:
             raise ValueError(f"output = {self.output!r}: expected one of {', '.join(OUTPUTS)}")
-        for name in ("pool", "lstm", "lstm_layers"):
+        for name in ("pool", "lstm", "lstm_layers", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected 1 or more")
         if not self.cnn:
@@ -54,6 +57,13 @@ class Sizes:
     def of(cls, given: Mapping[str, Any] | None) -> Self:
         """The defaults, changed as `given` says; ValueError for an entry that does not fit."""
         return settings_of(cls, given)
+
+    def stored(self) -> dict[str, Any]:
+        """The fields as files keep them: `layers`, which came after the rest, if it is not 1."""
+        kept = asdict(self)
+        if self.layers == 1:
+            del kept["layers"]
+        return kept
 
     def regressor(self, architecture: int) -> Callable[[int, "Sizes"], "Regressor"]:
         """What builds the network from a width and these; a subclass may build another."""
@@ -70,7 +80,8 @@ class Regressor(nn.Module, ABC):
         super().__init__()
         # in this order: it decides which random numbers each layer starts from
         self.standardise = Standardise(width)
-        self.cnn = CNN(width, sizes.cnn, sizes.pool)
+        self.layer_weights = LayerWeights(sizes.layers) if sizes.layers > 1 else None
+        self.cnn = CNN(width // sizes.layers, sizes.cnn, sizes.pool)
         self.lstm = self.over_time(sizes)
         self.add_layers(sizes)
         self.ffnn = FFNN(sizes.lstm, self.ffnn_sizes(sizes), sizes.output)
@@ -107,12 +118,34 @@ class Regressor(nn.Module, ABC):
 
     def regress(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Standardised features (N, L, W), lengths (N,) -> predicted shares (N,)."""
-        return self.share(*self.cnn(features, lengths))
+        return self.share(*self.frames(features, lengths))
+
+    def frames(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised features -> the CNN's frames (N, L', W_c), and their lengths (N,)."""
+        if self.layer_weights is not None:
+            features = self.layer_weights(features)
+        return self.cnn(features, lengths)
 
     def share(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What the CNN gives, frames (N, L', W_c) and lengths (N,) -> predicted shares (N,)."""
+        return self.ffnn(self.vector(frames, lengths))
+
+    def vector(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """What the CNN gives -> what the FFNN reads of a clip, (N, W_l)."""
         states, final = self.lstm(frames, lengths)  # (N, L', W_l), (N, layers * W_l)
-        return self.ffnn(self.pool(states, final, lengths))
+        return self.pool(states, final, lengths)
+
+    @property
+    def has_plain_trunk(self) -> bool:
+        """Whether the steps from features to shares are this class's own, not a subclass's."""
+        steps = ("regress", "share", "frames", "vector")
+        return all(getattr(type(self), step) is getattr(Regressor, step) for step in steps)
+
+    @property
+    def trunk(self) -> list[nn.Parameter]:
+        """The weights of everything before the FFNN, in their order."""
+        head = set(self.ffnn.parameters())
+        return [parameter for parameter in self.parameters() if parameter not in head]
 
 
 REGRESSORS = Registry("architecture")  # number -> subclass of Regressor

@@ -21,6 +21,7 @@ from emoshare_utils.training.batches import frame_statistics, in_batches, loader
 from emoshare_utils.training.learner import Learner
 from emoshare_utils.training.losses import LOSSES, fitted
 from emoshare_utils.training.predictions import predict
+from emoshare_utils.training.recalibration import recalibrate
 from emoshare_utils.training.settings import Job
 from emoshare_utils.training.steps import step
 
@@ -42,25 +43,21 @@ def train(
         print(f"{job.label}: resumes after epoch {done}")
     network = learners[job.corpus.emotions[0]].network
     loader = loader_for(network, job.store, job.training, device)
-    large, start = is_large(network, device), time.perf_counter()
+    large, shared = is_large(network, device), job.training.shared_trunk
+    start = time.perf_counter()
     train_ids, devel_ids = train_shares.index.to_numpy(), devel_shares.index.to_numpy()
     with one_worker_per_core() as pool:
         for epoch in track(range(done + 1, job.training.epochs + 1), job.label, unit="epochs"):
-            active = {
-                emotion: learner
-                for emotion, learner in learners.items()
-                if not learner.stopping.is_over(epoch, job.training.patience)
-            }
-            if not active:
+            if not (active := _active(learners, epoch, job.training.patience)):
                 break
             targets = torch.tensor(train_shares[list(active)].to_numpy(), dtype=torch.float32)
             batches, shifts = _draw(job, order, len(train_ids))
             for batch, micro_batches in loader.batches(batches, train_ids, shifts):
-                step(pool, list(active.values()), micro_batches, targets[batch])
+                step(pool, list(active.values()), micro_batches, targets[batch], shared)
                 if large:
                     give_memory_back()
             judged = [learner.judged for learner in active.values()]
-            predicted = predict(pool, judged, loader, devel_ids)
+            predicted = predict(pool, judged, loader, devel_ids, shared)
             for (emotion, learner), prediction in zip(active.items(), predicted.T):
                 row = {"emotion": emotion, "epoch": epoch} | learner.means(len(train_ids))
                 found = _judge(
@@ -72,18 +69,48 @@ def train(
     print(f"{job.label}: {waited:.1%} of the time went into waiting for frames")
     checkpoints.take_best(folder, learners)
     networks = {emotion: learner.judged for emotion, learner in learners.items()}
+    if job.training.recalibrate:
+        with one_worker_per_core() as pool:
+            recalibrate(networks, loader, train_shares, pool)
     return networks, pd.DataFrame(history)
 
 
+def _active(learners: dict[str, Learner], epoch: int, patience: int) -> dict[str, Learner]:
+    """Those that have not stopped before `epoch`."""
+    return {
+        emotion: learner
+        for emotion, learner in learners.items()
+        if not learner.stopping.is_over(epoch, patience)
+    }
+
+
 def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[str, Learner]:
-    """A learner for every emotion, with initial weights; shares (clips, emotions) of train."""
+    """A learner for every emotion, with initial weights; shares (clips, emotions) of train.
+
+    Raises:
+        ValueError: `recalibrate` with an output that is no sigmoid, or `shared_trunk` with an
+            architecture that computes a share in steps of its own.
+    """
     training = job.training
+    if training.recalibrate and job.sizes.output != "sigmoid":
+        raise ValueError(
+            f"recalibrate needs sizes.output = 'sigmoid', not {job.sizes.output!r}: set either"
+        )
     standardise = Standardise(job.store.width)
     if training.standardise:
         standardise.fit(*frame_statistics(job.store, shares.index.to_numpy()))
     learners = {}
+    trunk = initial(job, "all emotions") if training.shared_trunk else None
+    if trunk is not None and not trunk.has_plain_trunk:
+        raise ValueError(
+            f"shared_trunk: {type(trunk).__name__} computes its shares in steps of its own: train "
+            "its networks separately"
+        )
     for emotion, mean_share in zip(shares, shares.to_numpy().mean(axis=0)):
         network = initial(job, emotion)
+        if trunk is not None:
+            for own, shared in zip(network.trunk, trunk.trunk):
+                own.data.copy_(shared)
         network.standardise.load_state_dict(standardise.state_dict())
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)

@@ -50,6 +50,18 @@ def binomial(predictions: Tensor, shares: Tensor) -> Tensor:
     return -(shares * p.log() + (1 - shares) * (1 - p).log()).mean()
 
 
+def poisson(predictions: Tensor, shares: Tensor) -> Tensor:
+    """The votes' negative log-likelihood across emotions, where each listener chooses one.
+
+    Votes for an emotion are Poisson with mean n p, so that the loss is p - (k / n) log p, one
+    emotion at a time. Summed over emotions it is the multinomial's of p / sum of p, plus a term
+    that asks for a sum of 1 (Baker 1994, doi:10.2307/2348134).
+    """
+    p = predictions.clamp(min=CERTAIN)
+    p = predictions + (p - predictions).detach()  # its gradient also where it is cut
+    return (p - shares * p.log()).mean()
+
+
 def soft_rank(predictions: Tensor, shares: Tensor) -> Tensor:
     """1 - Spearman's rho of the batch, with ranks of the predictions that can be differentiated.
 
@@ -114,6 +126,7 @@ LOSSES = Registry(
         "mse": mse,
         "ccc": ccc,
         "binomial": binomial,
+        "poisson": poisson,
         "soft_rank": soft_rank,
         "balanced_mse": balanced_mse,
         "smoothed_labels": SmoothedLabels(),

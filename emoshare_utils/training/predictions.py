@@ -32,20 +32,27 @@ PREDICTION_COLUMNS = [
 
 
 def predict(
-    pool: Executor, networks: Sequence[Regressor], loader: Loader, clip_ids: np.ndarray
+    pool: Executor,
+    networks: Sequence[Regressor],
+    loader: Loader,
+    clip_ids: np.ndarray,
+    shared_trunk: bool = False,
 ) -> np.ndarray:
     """The share that each network predicts for each clip, (N, networks).
 
     Clips are batched by length, which changes no number.
+
+    Args:
+        shared_trunk: the networks' trunks are equal, and are computed once.
     """
     predictions = np.empty((len(clip_ids), len(networks)))
     by_length = np.argsort(loader.store.lengths(clip_ids), kind="stable")
     batches = loader.batches(in_batches(by_length, EVALUATION_BATCH), clip_ids)
     joined = None
     for batch, micro_batches in batches:
-        if joined is None and can_join(networks, micro_batches[0].features):
+        if not (shared_trunk or joined) and can_join(networks, micro_batches[0].features):
             joined = JoinedCNNs(networks)
-        predictions[batch] = predict_batch(pool, networks, micro_batches, joined)
+        predictions[batch] = predict_batch(pool, networks, micro_batches, joined, shared_trunk)
     return predictions
 
 
@@ -54,16 +61,23 @@ def predict_batch(
     networks: Sequence[Regressor],
     micro_batches: Sequence[MicroBatch],
     joined: JoinedCNNs | None = None,
+    shared_trunk: bool = False,
 ) -> Tensor:
     """The share that each network predicts for each clip of a batch, (N, networks).
 
     Args:
         joined: the networks' CNNs, to be computed together; None: each by itself.
+        shared_trunk: as for `predict`.
     """
     if joined is not None:
         found = pool.map(partial(_frames, joined), micro_batches)
         return predict_after_cnns(pool, networks, after_cnns(micro_batches, list(found)))
     predictions = _empty(networks, micro_batches)
+    if shared_trunk:
+        found = pool.map(partial(_shares_of_heads, networks), micro_batches)
+        for (rows, *_), shares in zip(micro_batches, found):
+            predictions[rows] = shares
+        return predictions
     for rows, features, lengths in micro_batches:
         shares = pool.map(_shares, networks, repeat(features), repeat(lengths))
         predictions[rows] = torch.stack(list(shares), dim=1)
@@ -88,6 +102,12 @@ def _empty(networks: Sequence[Regressor], micro_batches: Sequence[MicroBatch]) -
 @torch.no_grad()
 def _shares(network: Regressor, features: Tensor, lengths: Tensor) -> Tensor:
     return network.regress(features, lengths).cpu()
+
+
+@torch.no_grad()
+def _shares_of_heads(networks: Sequence[Regressor], batch: MicroBatch) -> Tensor:
+    vector = networks[0].vector(*networks[0].frames(batch.features, batch.lengths))
+    return torch.stack([network.ffnn(vector) for network in networks], dim=1).cpu()
 
 
 @torch.no_grad()
@@ -123,13 +143,14 @@ def read_finished(
 ) -> pd.DataFrame:
     """The predictions beside each of `files` that says these settings and one of these `stores`.
 
-    None stands for any store. What clips are padded to differs between encoders and may differ.
+    None stands for any store. What clips are padded to, and how many layers are weighted, differs
+    between encoders and may differ.
     What is damaged is named and left out.
     """
-    tables, settings = [], _without_padding(settings)
+    tables, settings = [], _without_encoders_own(settings)
     for file in sorted(files):
         try:
-            about = _without_padding(read_json(file))
+            about = _without_encoders_own(read_json(file))
             if settings.items() <= about.items() and (stores is None or about["store"] in stores):
                 tables.append(read_parquet(file.parent / "predictions.parquet"))
         except (DamagedError, FileNotFoundError) as error:
@@ -138,10 +159,10 @@ def read_finished(
     return pd.concat(tables, ignore_index=True) if tables else nothing
 
 
-def _without_padding(settings: dict) -> dict:
-    """Settings without `max_frames`, which Training and the variants of Sizes have."""
+def _without_encoders_own(settings: dict) -> dict:
+    """Settings without what differs between encoders: `max_frames`, and `layers` of Sizes."""
     padded = {part: settings[part] for part in ("sizes", "training") if part in settings}
     return settings | {
-        part: {name: x for name, x in values.items() if name != "max_frames"}
+        part: {name: x for name, x in values.items() if name not in ("max_frames", "layers")}
         for part, values in padded.items()
     }

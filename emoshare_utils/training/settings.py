@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,13 @@ from emoshare_utils.training.losses import LOSSES
 VERSION = 3  # raise it when the same settings give other networks
 PRECISIONS = ("float32", "bfloat16")
 # not stored at these: they came after the rest
-LATER_FIELDS = {"loss": "mse", "select": "rho", "warmup": 0}
+LATER_FIELDS = {
+    "loss": "mse",
+    "select": "rho",
+    "warmup": 0,
+    "shared_trunk": False,
+    "recalibrate": False,
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,12 @@ class Training:
         select: the metric on devel that chooses the epoch and stops training, one of
             `results.metrics.METRICS`.
         warmup: steps over which the learning rate rises in a straight line, as transformers need.
+        shared_trunk: train one network for all emotions: one CNN, one LSTM, and an FFNN for each.
+            An emotion keeps the trunk of its own best epoch, so that what is stored, and predicts,
+            is one network per emotion as ever; one that has stopped teaches the trunk no more.
+        recalibrate: give the shares of a network that has learnt to rank (`loss` soft_rank) their
+            level and spread back, by train's shares (`recalibration`); no rank changes. The epoch
+            is chosen before, which only a metric of ranks as rho does not notice.
     """
 
     learning_rate: float = 1e-4
@@ -69,6 +81,8 @@ class Training:
     loss: str = "mse"
     select: str = "rho"
     warmup: int = 0
+    shared_trunk: bool = False
+    recalibrate: bool = False
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
@@ -112,7 +126,7 @@ def stored_settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict[st
     settings = {
         "clips": corpus.digest(),
         "emotions": corpus.emotions,
-        "sizes": asdict(sizes),
+        "sizes": sizes.stored(),
         "training": training.stored(),
         "version": VERSION,
         "torch": torch.__version__,
@@ -148,6 +162,10 @@ class Job:
     seed: int
     sizes: Sizes
     training: Training
+
+    def __post_init__(self) -> None:
+        # how many layers are weighted is the store's, not the user's
+        object.__setattr__(self, "sizes", replace(self.sizes, layers=self.store.layers))
 
     @property
     def encoder(self) -> str:

@@ -1,8 +1,11 @@
 """The step that the networks of all emotions take together."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from functools import reduce
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +24,17 @@ def step(
     learners: Sequence[Learner],
     micro_batches: Sequence[MicroBatch],
     shares: Tensor,
+    shared_trunk: bool = False,
 ) -> None:
-    """One optimiser step of every learner on one batch; shares (N, learners)."""
-    if can_join([learner.network for learner in learners], micro_batches[0].features):
+    """One optimiser step of every learner on one batch; shares (N, learners).
+
+    Args:
+        shared_trunk: the networks' trunks are one: equal, and they take the same step, along the
+            sum of all learners' gradients.
+    """
+    if shared_trunk:
+        _shared_step(pool, learners, micro_batches, shares)
+    elif can_join([learner.network for learner in learners], micro_batches[0].features):
         _joined_step(pool, learners, micro_batches, shares)
     else:
         _step(pool, learners, micro_batches, shares)
@@ -36,7 +47,7 @@ def _step(
     shares: Tensor,
 ) -> None:
     """Each network by itself, in groups of micro-batches."""
-    groups = [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
+    groups = _groups(micro_batches)
 
     def add(learner: Learner, before: Future | None, group: list, *of_one: Tensor) -> Part | None:
         part = learner.gradients(group, *of_one)
@@ -53,6 +64,62 @@ def _step(
         tasks.append(task)
     for task in tasks:
         task.result()
+
+
+def _groups(micro_batches: Sequence[MicroBatch]) -> list[Sequence[MicroBatch]]:
+    """Micro-batches, long and short ones in each group."""
+    return [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
+
+
+def _shared_step(
+    pool: Executor,
+    learners: Sequence[Learner],
+    micro_batches: Sequence[MicroBatch],
+    shares: Tensor,
+) -> None:
+    """`step` on one trunk, computed once; every learner updates its own copy of it alike."""
+    networks = [learner.network for learner in learners]
+    slopes = _slopes(
+        learners, lambda nets: predict_batch(pool, nets, micro_batches, shared_trunk=True), shares
+    )
+    trunk, heads = networks[0].trunk, [list(network.ffnn.parameters()) for network in networks]
+    parameters = [*trunk, *itertools.chain(*heads)]
+
+    def of_group(group: Sequence[MicroBatch]) -> tuple[list[Tensor], Tensor]:
+        part = None
+        for rows, features, lengths in group:
+            vector = networks[0].vector(*networks[0].frames(features, lengths))
+            predictions = torch.stack([network.ffnn(vector) for network in networks], dim=1)
+            errors = (predictions - shares[rows].to(predictions.device)).square().sum(0)
+            loss = _linear(errors / len(shares), predictions, slopes, rows)
+            gradients = torch.autograd.grad(loss, parameters)
+            part = plus(part, (list(gradients), errors.detach().cpu()))
+        return part
+
+    groups = _groups(micro_batches)
+    gradients, errors = reduce(plus, pool.map(of_group, groups))  # in their order
+    found = dict(zip(parameters, gradients))
+    for learner, head, squared_error in zip(learners, heads, errors.tolist()):
+        own = dict(zip(learner.network.trunk, (found[x] for x in trunk)))
+        own |= {x: found[x] for x in head}
+        learner.update(([own[x] for x in learner.parameters], squared_error))
+
+
+def _linear(
+    means: Tensor, predictions: Tensor, slopes: Sequence[Tensor | None], rows: np.ndarray
+) -> Tensor:
+    """What has the gradient of the sum of all learners' losses.
+
+    Args:
+        means: these rows' part of each learner's mean squared error, (learners,).
+        predictions: (n, learners).
+        slopes: as `_slopes` gives them.
+    """
+    parts = [
+        mean if slope is None else (prediction * slope[rows].to(prediction.device)).sum()
+        for mean, prediction, slope in zip(means, predictions.T, slopes)
+    ]
+    return torch.stack(parts).sum()
 
 
 def _joined_step(

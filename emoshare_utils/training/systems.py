@@ -51,8 +51,8 @@ def train_system(
 ) -> System:
     """Train Architecture `architecture` for every emotion of `corpus`, or read what is finished.
 
-    The networks share the reading of batches and nothing else: each starts from its own seed,
-    has its own optimiser, and stops on its own value on devel.
+    The networks share the reading of batches and nothing else (but for `shared_trunk`): each
+    starts from its own seed, has its own optimiser, and stops on its own value on devel.
 
     Args:
         models: the folder of models; `system.json` in this system's folder has its settings.

@@ -18,7 +18,7 @@ from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features import acoustic, hub, pretrained
 from emoshare_utils.features.encoder import EncoderError
 from emoshare_utils.features.encoders import load_encoder
-from emoshare_utils.features.pretrained import MINI, MINIS, PAPER_ENCODERS
+from emoshare_utils.features.pretrained import FURTHER, MINI, MINIS, PAPER_ENCODERS
 from emoshare_utils.features.small_network import MiniConfig
 from emoshare_utils.features.speech_encoder import normalised
 from emoshare_utils.features.store import FeatureStore
@@ -376,7 +376,7 @@ def test_the_untrained_encoder_is_the_same_at_every_load(sound):
     assert first.frames(sound(0)).std() > 0.1
 
 
-@pytest.mark.parametrize("name", MINIS)
+@pytest.mark.parametrize("name", [*MINIS, FURTHER])
 def test_the_small_encoders_come_with_the_package(name, sound):
     folder = MINI / name
     assert (folder / "model.safetensors").stat().st_size < 10e6

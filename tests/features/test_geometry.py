@@ -150,6 +150,19 @@ def test_pooled_is_the_mean_of_every_layer_or_refused_where_their_widths_differ(
         assert_same(frames, np.stack([s.mean(axis=0) for s in states(folder, samples)]))
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_all_layers_or_refused_where_their_frames_are_not_as_many(saved, sound, kind):
+    folder, (config, least) = saved(kind), MODELS[kind]
+    adapted = getattr(config, "add_adapter", False)
+    if adapted or getattr(config, "squeeze_factor", 1) > 1:
+        with pytest.raises(EncoderError, match="layers and its last one have other numbers"):
+            load_encoder(f"{folder}@all")
+        return
+    encoder, clips = load_encoder(f"{folder}@all"), [sound(0, least), sound(1, 8001)]
+    for samples, frames in zip(clips, encoder.encode(clips), strict=True):
+        assert_same(frames, np.hstack(states(folder, samples)))
+
+
 def test_every_accepted_kind_is_tried_here():
     assert {config.model_type for config, _ in MODELS.values()} == set(READ_SAMPLES)
 

@@ -8,7 +8,7 @@ import transformers
 
 from emoshare_utils.features import speech_layers
 from emoshare_utils.features.encoder import EncoderError
-from emoshare_utils.features.encoders import load_encoder, precision_errors
+from emoshare_utils.features.encoders import load_encoder, load_encoders, precision_errors
 from emoshare_utils.features.pretrained import VERSION
 from emoshare_utils.features.speech_encoder import SpeechEncoder, normalised, supports
 from emoshare_utils.names import split_layer
@@ -198,10 +198,26 @@ def test_pooled_is_the_mean_over_time_of_every_layer(models, folder, clips):
         assert error(means, torch.stack([state[0].mean(0) for state in states])) < 1e-5
 
 
+def test_all_is_every_layer_side_by_side_in_one_pass_with_others(folder, clips):
+    name = folder("hubert-large")
+    every = load_encoder(f"{name}@all")
+    single = [load_encoder(f"{name}@{layer}").encode(clips) for layer in range(4)]
+    assert every.width == 4 * 48 and every.settings["layers"] == 4
+    assert [every.n_frames(len(clip)) for clip in clips] == [len(x) for x in single[0]]
+    for place, frames in enumerate(every.encode(clips)):
+        np.testing.assert_array_equal(frames, np.hstack([layer[place] for layer in single]))
+    (layers,) = load_encoders([f"{name}@1", f"{name}@all", name])
+    assert [each.settings.get("layers") for each in layers] == [None, 4, None]
+    assert [each.width for each in layers] == [48, 192, 48]
+    one, together, last = layers[0].encode_layers(layers, clips)
+    np.testing.assert_array_equal(together[0][:, 48:96], one[0])
+    np.testing.assert_array_equal(together[0][:, 144:], last[0])
+
+
 def test_each_layer_has_a_store_of_its_own(folder):
-    name = folder("hubert")
-    settings = [load_encoder(f"{name}{layer}").settings for layer in ("", "@0", "@3", "@pooled")]
-    assert [s["layer"] for s in settings] == ["last_hidden_state", 0, 3, "pooled"]
+    name, layers = folder("hubert"), ("", "@0", "@3", "@pooled", "@all")
+    settings = [load_encoder(f"{name}{layer}").settings for layer in layers]
+    assert [s["layer"] for s in settings] == ["last_hidden_state", 0, 3, "pooled", "all"]
     assert len({s["revision"] for s in settings}) == 1
 
 
@@ -215,6 +231,7 @@ def test_a_layer_that_is_not_there_is_an_error(folder):
 def test_a_name_is_split_at_the_layer_only():
     assert split_layer("hubert-large@6") == ("hubert-large", 6)
     assert split_layer("org/model@pooled") == ("org/model", "pooled")
+    assert split_layer("org/model@all") == ("org/model", "all")
     for name in ("hubert-large", "/models/me@home", "hubert@", "hubert@-1", "@6"):
         assert split_layer(name) == (name, None)
 

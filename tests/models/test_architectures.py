@@ -1,7 +1,7 @@
 """Architectures 1 and 2: exact under any batch and padding, and the paper's equations."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from torch import nn
 from emoshare_utils.files import checksum
 from emoshare_utils.models import kernels
 from emoshare_utils.models.architectures import Architecture1, Architecture2
+from emoshare_utils.models.joined import can_join
 from emoshare_utils.models.kernels import WIDE_KERNEL, Convolution, max_pool
 from emoshare_utils.models.layers import CNN, FFNN, LSTM, Attention, Standardise, masked_mean
 from emoshare_utils.models.padding import mask, pad
@@ -49,6 +50,33 @@ def lively(architecture: type[nn.Module], sizes: Sizes = SIZES) -> nn.Module:
             parameter.copy_(torch.randn_like(parameter) * 0.8)
     network.standardise.fit(torch.randn(WIDTH), torch.rand(WIDTH) + 0.5)
     return network.eval()
+
+
+@both
+def test_a_weighted_mean_of_layers_is_learned_and_the_rest_is_as_ever(architecture):
+    """Of one layer it is the network without weights; of several, their softmax-weighted mean."""
+    plain = lively(architecture)
+    weighs = architecture(2 * WIDTH, replace(SIZES, layers=2)).eval()
+    weighs.load_state_dict(
+        plain.state_dict()
+        | {
+            "standardise.mean": torch.zeros(2 * WIDTH),
+            "standardise.scale": torch.ones(2 * WIDTH),
+            "layer_weights.scores": torch.tensor([0.3, -0.5]),
+        }
+    )
+    plain.standardise.fit(torch.zeros(WIDTH), torch.ones(WIDTH))
+    first, second = clips(), [clip[::-1].copy() for clip in clips()]
+    w = np.exp([0.3, -0.5]) / np.exp([0.3, -0.5]).sum()
+    mean = [(w[0] * a + w[1] * b).astype(np.float32) for a, b in zip(first, second)]
+    side_by_side = [np.hstack(pair) for pair in zip(first, second)]
+    expected = torch.cat([plain(*pad([clip])) for clip in mean])
+    for padded_to in (None, 41):
+        found = weighs(*pad(side_by_side, padded_to))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    found.sum().backward()
+    assert weighs.layer_weights.scores.grad.abs().min() > 0
+    assert not can_join([weighs, weighs], pad(side_by_side)[0])
 
 
 @both

@@ -161,6 +161,17 @@ def value(loss, pair):
     return LOSSES[loss](*map(torch.tensor, pair)).item()
 
 
+def test_poisson_over_emotions_is_the_multinomial_and_a_term_for_the_sum():
+    rng = np.random.default_rng(0)
+    shares, p = rng.multinomial(9, [0.5, 0.3, 0.2], 40) / 9, rng.uniform(0.01, 0.9, (40, 3))
+    found = sum(value("poisson", pair) for pair in zip(p.T, shares.T))
+    total = p.sum(1)
+    multinomial = -(shares * np.log(p / total[:, None])).sum(1)
+    assert found == pytest.approx((multinomial + total - np.log(total)).mean(), rel=1e-5)
+    _, slopes = derivative(LOSSES["poisson"], torch.zeros(3), torch.tensor([0.0, 0.5, 1.0]))
+    assert slopes.isfinite().all() and slopes[2] < slopes[1] < 0 < slopes[0]
+
+
 def test_binomial_is_the_votes_likelihood(pair):
     p, y = pair
     constant = stats.binom.logpmf(9 * y, 9, y)  # what no prediction changes, and the best there is
