@@ -25,12 +25,33 @@ OBJECTIVES = {
     "clusters of MFCC, pitch and level over time ({views} views, {first} clusters each), then "
     "also those of layer {layer} of the resulting encoder ({second} clusters; the layer by a "
     "linear probe of train clips' shares), whose training continued from its weights",
+    "further": "HuBERT, a third iteration of `hubert-mini` from its weights: prediction of cluster "
+    "labels at masked and unmasked frames, of MFCC, pitch and level over time ({views} views, "
+    "{first} clusters each) and of layer {layer} of `hubert-mini` ({second} clusters), over clips "
+    "that are also played slower and faster",
     "wav2vec2": "wav2vec2.0: contrastive loss over quantised features, and diversity loss",
 }
 
 
+PURPOSE = (
+    "to compare two objectives on equal terms:\n`hubert-mini` and `wav2vec2-mini` have the same "
+    "network, the same audio and the same\nnumber of updates; the objective differs"
+)
+FURTHER_PURPOSE = (
+    "for shares of emotion:\n`hubert-mini` trained further. It is not on equal terms with "
+    "`wav2vec2-mini`: do not compare\nobjectives by it"
+)
+
+
 def model_card(
-    folder: Path, audio: Audio, plan: Plan, history: pd.DataFrame, device: str, **targets: int
+    folder: Path,
+    audio: Audio,
+    plan: Plan,
+    history: pd.DataFrame,
+    device: str,
+    name: str = "",
+    made: str = "Notebook 07 made it; `make figures PROFILE=pretraining` repeats that.",
+    **targets: int,
 ) -> str:
     """The card of the encoder in `folder`.
 
@@ -38,6 +59,8 @@ def model_card(
         plan: with the number of updates of all iterations.
         history: as `pretrain` returned it, with a column `iteration`, from 1.
         device: as `pretrain` took it.
+        name: the encoder's; "": the objective's, with "-mini". Another is one trained further.
+        made: the sentence that says how.
         targets: of HuBERT: `first` and `second`, the number of clusters, and the `layer` chosen.
     """
     config = json.loads((folder / "config.json").read_text())
@@ -53,11 +76,13 @@ def model_card(
     where = "on the GPU" if choose_device(device).type == "cuda" else where
     template = files("emoshare_utils.pretraining").joinpath("model_card.md").read_text("utf-8")
     return template.format(
-        name=f"{objective}-mini",
+        name=name or f"{objective}-mini",
+        purpose=FURTHER_PURPOSE if name else PURPOSE,
+        made=made,
         licence="mit" if set(corpora) <= set(LICENCES) else "other",
         languages=", ".join(sorted(set(" ".join(sources["languages"]).split()))),
         objective=objective,
-        described=OBJECTIVES[objective].format(views=len(VIEWS), **targets),
+        described=OBJECTIVES["further" if name else objective].format(views=len(VIEWS), **targets),
         choice=", but the layer was chosen by shares" if objective == "hubert" else "",
         parameters=sum(weight.numel() for weight in weights) / 1e6,
         config=config,

@@ -25,7 +25,7 @@ class Plan:
         seed: of everything random.
         checkpoint_every: updates between two checkpoints, and in one row of the history.
         after: updates made before, in an earlier iteration: the order of clips, crops and masks
-            goes on from there.
+            continues from there.
 
     Raises:
         ValueError: a number outside its range.
