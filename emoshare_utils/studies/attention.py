@@ -119,7 +119,7 @@ def _weighed(
     for start in range(0, len(order), BATCH):
         ids = order[start : start + BATCH]
         features, lengths = pad([store.frames(clip) for clip in ids])
-        frames, lengths = network.cnn(network.standardise(features, lengths), lengths)
+        frames, lengths = network.frames(network.standardise(features, lengths), lengths)
         states, final = network.lstm(frames, lengths)
         real = mask(lengths, states.shape[1])
         _, learned = network.attention(states, final, lengths)

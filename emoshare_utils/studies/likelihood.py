@@ -40,9 +40,13 @@ def of_clips(shares: np.ndarray, predictions: np.ndarray) -> dict[str, np.ndarra
     return {"MAE": error, "NLL": -likelihood.mean(1), "JSD": divergence, "cosine": cosine}
 
 
-def macro_f1(shares: np.ndarray, predictions: np.ndarray) -> float:
-    """Macro-F1 of emotions that more than 1 / E of the listeners perceive, (n, E) each."""
-    threshold = 1 / shares.shape[1]
+def macro_f1(shares: np.ndarray, predictions: np.ndarray, emotions: int = 0) -> float:
+    """Macro-F1 of emotions that more than one in `emotions` listeners perceive, (n, E) each.
+
+    Args:
+        emotions: as many as the corpus has; 0: E.
+    """
+    threshold = 1 / (emotions or shares.shape[1])
     about = {"average": "macro", "zero_division": 0}
     return float(f1_score(shares > threshold, predictions > threshold, **about))
 

@@ -60,6 +60,8 @@ class Variant(Sizes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.layers > 1:
+            raise ValueError("the released code reads one layer: leave '@all' out of encoder")
         needing = [name for name in FIXED_LENGTH if getattr(self, name)]
         if needing and (self.max_frames is None or self.max_frames < self.pool):
             raise ValueError(

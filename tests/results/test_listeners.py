@@ -218,7 +218,8 @@ def test_the_reference_lines_on_crema_d():
     assert (table["n"] == 1166).all() and (table["n_speakers"] == 15).all()
     measured = [0.363, 0.447, 0.481, 0.507, 0.361, 0.483, 0.427]
     np.testing.assert_allclose(table["rho"].iloc[:7], measured, atol=0.01)
-    assert table["worth"].iloc[-1] == pytest.approx(3.1, abs=0.3)
+    system = table.iloc[-1]
+    assert system["worth"] > 3.5 and system["worth_low"] == pytest.approx(2.8, abs=0.4)
 
 
 def test_the_page_of_results_says_what_the_published_table_says():
@@ -230,7 +231,8 @@ def test_the_page_of_results_says_what_the_published_table_says():
     assert listeners in page
     worth, low, high = table[["worth", "worth_low", "worth_high"]].to_numpy().T
     assert np.isinf(high[[5, 7]]).all()
-    assert f"worth {worth[7]:.1f} listeners ({low[7]:.1f} to more than four" in page
-    assert f"panel is ({worth[5]:.1f}; {low[5]:.1f} to more than four)" in page
+    assert np.isinf(worth[7])  # beyond what four listeners reach
+    assert f"worth four listeners or more ({low[7]:.1f} to more than four over" in page
+    assert f"panel {worth[5]:.1f} ({low[5]:.1f} to more than four)" in page
     said = f"worth {worth[6]:.1f} ({low[6]:.1f} to {high[6]:.1f}), the face panel "
     assert f"{said}{worth[4]:.1f} ({low[4]:.1f} to {high[4]:.1f})" in page

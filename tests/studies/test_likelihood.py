@@ -41,6 +41,8 @@ def test_macro_f1_at_one_over_the_number_of_emotions(pair):
     y, p = pair
     each = [f1_score(y[:, e] > 1 / 3, p[:, e] > 1 / 3) for e in range(3)]
     assert macro_f1(y, p) == pytest.approx(np.mean(each))
+    of_six = [f1_score(y[:, e] > 1 / 6, p[:, e] > 1 / 6) for e in range(3)]
+    assert macro_f1(y, p, 6) == pytest.approx(np.mean(of_six))
 
 
 def table(noises: dict[str, float], seeds=2, speakers=12) -> tuple[pd.DataFrame, dict]:

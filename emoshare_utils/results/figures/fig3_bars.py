@@ -63,7 +63,7 @@ def bars(
     measured = [f"mean_{metric}", *(speakers if by_speaker else clips)]
     rows = rows.reindex(columns=[*PAIR, "seed", "n", "n_speakers", "note", *measured])
     rows.columns = [*PAIR, "seed", "n", "n_speakers", "note", "mean", "low", "high"]
-    rows = rows.fillna({"note": ""})
+    rows = rows.assign(note=rows["note"].astype(object).fillna(""))
     encoders = _by_score(rows, METRICS[metric].higher_is_better)
     architectures = sorted(rows["architecture"].unique())
     most, name = max(len(architectures), 2), METRICS[metric].label

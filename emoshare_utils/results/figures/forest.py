@@ -15,7 +15,6 @@ from emoshare_utils.results.figures import style
 
 OVER_SPEAKERS = {"color": "0.65", "linewidth": 3, "solid_capstyle": "butt"}
 OVER_CLIPS = {"color": "black", "linewidth": 0.7}
-LETTERS_PER_INCH = 17  # of a caption
 
 
 def forest(differences: pd.DataFrame, *, over_seeds: bool = False) -> Figure:
@@ -96,5 +95,5 @@ def about(differences: pd.DataFrame, marks: str, width_in: float, over_seeds: bo
         "; ".join(filter(None, [marks, *short])),
         *notes,
     ]
-    width = round(LETTERS_PER_INCH * width_in)
+    width = round(style.LETTERS_PER_INCH * width_in)
     return "\n".join(textwrap.fill(line, width) for line in filter(None, lines))

@@ -20,6 +20,7 @@ from emoshare_utils.names import GREY as GREY
 COLUMN_IN = 3.3
 PAGE_IN = 7.0
 LINE_IN = 0.13  # of one line of text
+LETTERS_PER_INCH = 17  # of a caption
 # One colour has one meaning in all figures. Architectures (`names`), families of encoders and
 # shares have Okabe and Ito's colours, splits Paul Tol's "muted": no two of one set look alike to
 # any kind of colour vision. Acoustic features are black. Grey is what stands behind: the SVR,
@@ -84,8 +85,10 @@ def save(figure: Figure, folder: Path, name: str, data: pd.DataFrame, listeners:
     caption = [line for line in figure.get_supxlabel().split("\n") if line]
     with mpl.rc_context(style()):
         if listeners != "listeners" and listeners not in figure.get_supxlabel():
-            figure.set_figheight(figure.get_figheight() + LINE_IN)
-            figure.supxlabel("\n".join([*caption, wrapped(listeners, 60)]))
+            fits = max(60, int(LETTERS_PER_INCH * figure.get_figwidth()))
+            who = wrapped(listeners, fits).split("\n")
+            figure.set_figheight(figure.get_figheight() + LINE_IN * len(who))
+            figure.supxlabel("\n".join([*caption, *who]))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # saved again, it gives the same bytes
         for ending, metadata in {"pdf": nothing, "png": {"Software": None}}.items():
