@@ -11,7 +11,7 @@ Nothing in it is code. Every file has its checksum inside, and system.json those
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -350,7 +350,7 @@ def write_system(
         "emotions": list(networks),
         "encoder": portable(encoder),
         "architecture": architecture,
-        "sizes": asdict(sizes),
+        "sizes": sizes.stored(),
         "training": training.stored(),
         "longest": longest,
         "interval": interval.stored(),
