@@ -64,7 +64,8 @@ def decode(content: bytes) -> np.ndarray:
             samples, rate = _mono(file, checked.samples), file.samplerate
     except soundfile.SoundFileError as error:
         reason = str(getattr(error, "error_string", error))
-        if reason.startswith("Error : bad "):  # of a resource fork: it takes the rest for SD2
+        # "Error : bad …" where the folder has a file "._": it takes that for a resource fork
+        if reason.startswith(("Format not recognised", "Error : bad ")):
             reason = "of no known format"
         raise NotAudioError(f"not readable as audio ({reason})") from error
     n_samples = math.ceil(len(samples) * SAMPLE_RATE / rate)

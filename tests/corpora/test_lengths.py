@@ -270,7 +270,11 @@ def test_formats_whose_length_is_not_checked_are_set_aside(format):
         decode(stream.getvalue())
 
 
-def test_what_is_no_audio_is_said_to_be_of_no_known_format():
+@pytest.mark.parametrize("fork", [False, True], ids=["", "a resource fork beside it"])
+def test_what_is_no_audio_is_said_to_be_of_no_known_format(fork, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if fork:
+        (tmp_path / "._").touch()
     for content in (b"hello, this is text " * 50, bytes(64) + b"RIFF" * 50):
         with pytest.raises(AudioError, match="of no known format"):
             decode(content)
