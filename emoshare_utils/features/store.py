@@ -107,6 +107,11 @@ class FeatureStore:
         return self.settings.get("layers", 1)
 
     @property
+    def metadata(self) -> int:
+        """How many numbers about the clip each frame ends in (`metadata.WithMetadata`): 0."""
+        return 0
+
+    @property
     def paper_frames(self) -> int:
         """The paper's fixed length, 7.97 s: 797 acoustic frames, 398 of most encoders."""
         return int(PAPER_SAMPLES // self.settings.get("hop", 320))

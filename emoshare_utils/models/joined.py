@@ -53,7 +53,7 @@ def can_join(networks: Sequence[Regressor], features: Tensor) -> bool:
         and features.dtype == torch.float32
         and not is_large(networks[0], features.device)
         and all(type(network.cnn) is CNN for network in networks)
-        and all(network.layer_weights is None for network in networks)
+        and all(network.layer_weights is None and not network.metadata for network in networks)
         and all(type(network).regress is Regressor.regress for network in networks)
         and all(type(network).frames is Regressor.frames for network in networks)
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from emoshare_utils.models.layers import CNN, FFNN, LSTM, OUTPUTS, LayerWeights, Standardise
@@ -30,6 +31,8 @@ class Sizes:
         output: "sigmoid", or the released code's "relu".
         layers: of an encoder, side by side in each frame, of which a weighted mean is learned;
             training takes it from the feature store.
+        metadata: numbers about the clip (its speaker's age, say) in which each frame ends, and
+            which the FFNN reads beside the pooled vector; training takes it from the store too.
     """
 
     cnn: Sequence[int] = (768, 384, 192)
@@ -41,6 +44,7 @@ class Sizes:
     scale: str = "sqrt"
     output: str = "sigmoid"
     layers: int = 1
+    metadata: int = 0
 
     def __post_init__(self) -> None:
         if self.scale not in ("sqrt", "width"):
@@ -59,11 +63,9 @@ class Sizes:
         return settings_of(cls, given)
 
     def stored(self) -> dict[str, Any]:
-        """The fields as files keep them: `layers`, which came after the rest, if it is not 1."""
-        kept = asdict(self)
-        if self.layers == 1:
-            del kept["layers"]
-        return kept
+        """The fields as files keep them: those that came after the rest if they are set."""
+        later = {"layers": 1, "metadata": 0}
+        return {name: x for name, x in asdict(self).items() if x != later.get(name, ...)}
 
     def regressor(self, architecture: int) -> Callable[[int, "Sizes"], "Regressor"]:
         """What builds the network from a width and these; a subclass may build another."""
@@ -81,10 +83,11 @@ class Regressor(nn.Module, ABC):
         # in this order: it decides which random numbers each layer starts from
         self.standardise = Standardise(width)
         self.layer_weights = LayerWeights(sizes.layers) if sizes.layers > 1 else None
-        self.cnn = CNN(width // sizes.layers, sizes.cnn, sizes.pool)
+        self.metadata = sizes.metadata
+        self.cnn = CNN((width - sizes.metadata) // sizes.layers, sizes.cnn, sizes.pool)
         self.lstm = self.over_time(sizes)
         self.add_layers(sizes)
-        self.ffnn = FFNN(sizes.lstm, self.ffnn_sizes(sizes), sizes.output)
+        self.ffnn = FFNN(sizes.lstm + sizes.metadata, self.ffnn_sizes(sizes), sizes.output)
 
     def over_time(self, sizes: Sizes) -> nn.Module:
         """Build what reads the CNN's frames in order: the LSTM, unless a subclass says other.
@@ -121,19 +124,34 @@ class Regressor(nn.Module, ABC):
         return self.share(*self.frames(features, lengths))
 
     def frames(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised features -> the CNN's frames (N, L', W_c), and their lengths (N,)."""
+        """Standardised features -> the CNN's frames (N, L', W_c), and their lengths (N,).
+
+        Metadata stay beside the frames: (N, L', W_c + metadata).
+        """
+        features, metadata = self.apart(features)
         if self.layer_weights is not None:
             features = self.layer_weights(features)
-        return self.cnn(features, lengths)
+        frames, lengths = self.cnn(features, lengths)
+        if metadata is not None:
+            frames = torch.cat([frames, metadata.expand(-1, frames.shape[1], -1)], dim=2)
+        return frames, lengths
 
     def share(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What the CNN gives, frames (N, L', W_c) and lengths (N,) -> predicted shares (N,)."""
         return self.ffnn(self.vector(frames, lengths))
 
     def vector(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """What the CNN gives -> what the FFNN reads of a clip, (N, W_l)."""
+        """What the CNN gives -> what the FFNN reads of a clip, (N, W_l + metadata)."""
+        frames, metadata = self.apart(frames)
         states, final = self.lstm(frames, lengths)  # (N, L', W_l), (N, layers * W_l)
-        return self.pool(states, final, lengths)
+        vector = self.pool(states, final, lengths)
+        return vector if metadata is None else torch.cat([vector, metadata[:, 0]], dim=1)
+
+    def apart(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Frames (N, L, W + metadata) -> (N, L, W), and the clip's metadata (N, 1, metadata)."""
+        if not self.metadata:
+            return frames, None
+        return frames[..., : -self.metadata], frames[:, :1, -self.metadata :]
 
     @property
     def has_plain_trunk(self) -> bool:

@@ -62,6 +62,8 @@ class Variant(Sizes):
         super().__post_init__()
         if self.layers > 1:
             raise ValueError("the released code reads one layer: leave '@all' out of encoder")
+        if self.metadata:
+            raise ValueError("the released code reads frames alone: leave out training.metadata")
         needing = [name for name in FIXED_LENGTH if getattr(self, name)]
         if needing and (self.max_frames is None or self.max_frames < self.pool):
             raise ValueError(

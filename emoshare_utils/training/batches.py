@@ -76,7 +76,8 @@ class Loader:
         features, lengths = pad(frames, self.max_frames or round_length(max(map(len, frames))))
         features = self.standardise(features, lengths)
         if shifts is not None:
-            features = shift(features, torch.tensor(shifts[rows], dtype=features.dtype))
+            bands, of_clips = self.store.width - self.store.metadata, torch.tensor(shifts[rows])
+            features[..., :bands] = shift(features[..., :bands], of_clips.to(features.dtype))
         features = features.to(self.device, self.precision)
         return MicroBatch(rows, features, lengths.to(self.device))
 

@@ -99,7 +99,7 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
     standardise = Standardise(job.store.width)
     if training.standardise:
         standardise.fit(*frame_statistics(job.store, shares.index.to_numpy()))
-    learners = {}
+    learners, listeners = {}, _listeners(job)
     trunk = initial(job, "all emotions") if training.shared_trunk else None
     if trunk is not None and not trunk.has_plain_trunk:
         raise ValueError(
@@ -115,11 +115,19 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)
         network = network.to(device)
-        loss = fitted(LOSSES[training.loss], shares[emotion].to_numpy())
+        loss = fitted(LOSSES[training.loss], shares[emotion].to_numpy(), listeners)
         learners[emotion] = Learner(
             network, training.learning_rate, training.average, loss, training.warmup
         )
     return learners
+
+
+def _listeners(job: Job) -> np.ndarray:
+    """How many listeners each clip of train had, (n,); NaN where that is not known."""
+    train = job.corpus.split("train")
+    if "n_raters" not in train:
+        return np.full(len(train), np.nan)
+    return train["n_raters"].astype(float).to_numpy()
 
 
 def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:

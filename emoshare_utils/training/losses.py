@@ -2,7 +2,8 @@
 
 A loss is a function `loss(predictions (N,), shares (N,)) -> scalar` over a whole batch. To add one:
 `LOSSES.register("mae", lambda predictions, shares: (predictions - shares).abs().mean())`. One that
-depends on how the shares of train are distributed has `fit(shares) -> loss` (`SmoothedLabels`).
+depends on how the shares of train are distributed has `fit(shares) -> loss` (`SmoothedLabels`);
+one that depends on the number of listeners, `fit_votes(listeners) -> loss` (`BetaBinomial`).
 
 A batch is computed micro-batch by micro-batch, so that memory does not grow with it. The mean
 squared error is a sum over clips, and so is its gradient. Any other loss is differentiated by the
@@ -24,6 +25,7 @@ CERTAIN = 1e-4  # a predicted share is taken as at least this far from 0 and 1
 RANK_TEMPERATURE = 0.02  # of soft ranks, in units of the share
 BALANCE_NOISE = 0.1  # standard deviation of a share about its prediction
 SHARE_BINS = 20
+ALIKE = 1e-3  # correlation between one clip's votes, at least: below it they are binomial
 
 
 def mse(predictions: Tensor, shares: Tensor) -> Tensor:
@@ -60,6 +62,48 @@ def poisson(predictions: Tensor, shares: Tensor) -> Tensor:
     p = predictions.clamp(min=CERTAIN)
     p = predictions + (p - predictions).detach()  # its gradient also where it is cut
     return (p - shares * p.log()).mean()
+
+
+class BetaBinomial:
+    """The votes' negative log-likelihood per vote, where a clip's votes are alike beyond its share.
+
+    A clip's own probability is a draw from a beta distribution about the predicted share p, so that
+    k of n votes are beta-binomial with a = p c, b = (1 - p) c: emotion by emotion what a
+    Dirichlet-multinomial is across emotions (Minka 2000, "Estimating a Dirichlet distribution",
+    section 3). The concentration is c = 1 / r - 1, where r is the correlation between votes for one
+    clip by the batch's moments (Williams 1982, doi:10.2307/2347977).
+    """
+
+    def fit_votes(self, listeners: np.ndarray) -> Loss:
+        """The loss where a clip has the median of so many listeners, (n,) of train.
+
+        ValueError where no clip says how many, or they are one.
+        """
+        n = float(np.median(known)) if len(known := listeners[~np.isnan(listeners)]) else 0.0
+        if n < 2:
+            raise ValueError(
+                f"loss = 'beta_binomial' needs the number of listeners of each clip, two or more "
+                f"(n_raters in the clip table), and has {n:g}: choose another loss"
+            )
+
+        def loss(predictions: Tensor, shares: Tensor) -> Tensor:
+            return self.of(predictions, shares, n)
+
+        return loss
+
+    @staticmethod
+    def of(predictions: Tensor, shares: Tensor, n: float) -> Tensor:
+        """The loss of a batch, (N,) and (N,), with n listeners for each clip."""
+        cut = predictions.clamp(CERTAIN, 1 - CERTAIN)
+        p = (predictions + (cut - predictions).detach()).double()  # its gradient also where cut
+        k = n * shares.double()
+        spread = ((k - n * p).square() / (n * p * (1 - p))).mean().detach()
+        r = ((spread - 1) / (n - 1)).clamp(ALIKE, 1 - ALIKE)
+        c = 1 / r - 1
+        chosen = torch.lgamma(k + p * c) - torch.lgamma(p * c)
+        left = torch.lgamma(n - k + (1 - p) * c) - torch.lgamma((1 - p) * c)
+        whole = torch.lgamma(n + c) - torch.lgamma(c)
+        return -((chosen + left - whole).mean() / n).to(predictions.dtype)
 
 
 def soft_rank(predictions: Tensor, shares: Tensor) -> Tensor:
@@ -126,6 +170,7 @@ LOSSES = Registry(
         "mse": mse,
         "ccc": ccc,
         "binomial": binomial,
+        "beta_binomial": BetaBinomial(),
         "poisson": poisson,
         "soft_rank": soft_rank,
         "balanced_mse": balanced_mse,
@@ -134,8 +179,13 @@ LOSSES = Registry(
 )
 
 
-def fitted(loss: Loss, shares: np.ndarray) -> Loss:
-    """The loss for these shares of train, (n,): itself, unless it has a `fit`."""
+def fitted(loss: Loss, shares: np.ndarray, listeners: np.ndarray) -> Loss:
+    """The loss for these shares and numbers of listeners (NaN: not known) of train, (n,) each.
+
+    Itself, unless it has a `fit` or a `fit_votes`.
+    """
+    if hasattr(loss, "fit_votes"):
+        return loss.fit_votes(listeners)
     return loss.fit(shares) if hasattr(loss, "fit") else loss
 
 

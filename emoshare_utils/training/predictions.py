@@ -143,8 +143,8 @@ def read_finished(
 ) -> pd.DataFrame:
     """The predictions beside each of `files` that says these settings and one of these `stores`.
 
-    None stands for any store. What clips are padded to, and how many layers are weighted, differs
-    between encoders and may differ.
+    None stands for any store. What clips are padded to, how many layers are weighted, and how many
+    numbers the metadata make is the store's own, and may differ.
     What is damaged is named and left out.
     """
     tables, settings = [], _without_encoders_own(settings)
@@ -160,9 +160,10 @@ def read_finished(
 
 
 def _without_encoders_own(settings: dict) -> dict:
-    """Settings without what differs between encoders: `max_frames`, and `layers` of Sizes."""
+    """Settings without what comes from the store: `max_frames`, `layers` and Sizes' `metadata`."""
+    of_store = {"sizes": ("layers", "metadata"), "training": ("max_frames",)}
     padded = {part: settings[part] for part in ("sizes", "training") if part in settings}
     return settings | {
-        part: {name: x for name, x in values.items() if name not in ("max_frames", "layers")}
+        part: {name: x for name, x in values.items() if name not in of_store[part]}
         for part, values in padded.items()
     }

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device, choose_precision
+from emoshare_utils.features.metadata import WithMetadata
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import checksum
 from emoshare_utils.models.regressor import REGRESSORS, Sizes
@@ -28,6 +29,7 @@ LATER_FIELDS = {
     "warmup": 0,
     "shared_trunk": False,
     "recalibrate": False,
+    "metadata": (),
 }
 
 
@@ -65,6 +67,9 @@ class Training:
         recalibrate: give the shares of a network that has learnt to rank (`loss` soft_rank) their
             level and spread back, by train's shares (`recalibration`); no rank changes. The epoch
             is chosen before, which only a metric of ranks as rho does not notice.
+        metadata: columns of the clip table, as sex, age or language, that the FFNN reads beside
+            the pooled vector (`features.metadata`). Such networks cannot be exported, as
+            recordings come without.
     """
 
     learning_rate: float = 1e-4
@@ -83,6 +88,7 @@ class Training:
     warmup: int = 0
     shared_trunk: bool = False
     recalibrate: bool = False
+    metadata: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
@@ -98,6 +104,9 @@ class Training:
             raise ValueError(
                 f"precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}"
             )
+        if isinstance(self.metadata, str):
+            raise ValueError(f"metadata = {self.metadata!r}: expected a list of columns")
+        object.__setattr__(self, "metadata", tuple(self.metadata))
         LOSSES[self.loss], METRICS[self.select]  # UnknownName for another
 
     @classmethod
@@ -164,8 +173,12 @@ class Job:
     training: Training
 
     def __post_init__(self) -> None:
-        # how many layers are weighted is the store's, not the user's
-        object.__setattr__(self, "sizes", replace(self.sizes, layers=self.store.layers))
+        if self.training.metadata and not self.store.metadata:
+            store = WithMetadata(self.store, self.corpus, self.training.metadata)
+            object.__setattr__(self, "store", store)
+        # what a frame holds is the store's to say, not the user's
+        of_store = {"layers": self.store.layers, "metadata": self.store.metadata}
+        object.__setattr__(self, "sizes", replace(self.sizes, **of_store))
 
     @property
     def encoder(self) -> str:
@@ -180,6 +193,7 @@ class Job:
         """All settings, as `system.json` keeps them."""
         own = {"store": self.store.folder.name}
         own |= {"architecture": self.architecture, "seed": self.seed}
+        own |= {"metadata": self.store.digest} if self.store.metadata else {}
         about = own | stored_settings(self.corpus, self.sizes, self.training)
         outside = extensions(self.architecture, self.sizes, self.training)
         return about | ({"extensions": outside} if outside else {})

@@ -151,8 +151,16 @@ def collect(
 
 
 def load_network(folder: Path, emotion: str, width: int) -> Regressor:
-    """A trained network from a system's folder, in evaluation mode."""
+    """A trained network from a system's folder, in evaluation mode.
+
+    ValueError if it reads metadata, which recordings do not have.
+    """
     about = read_json(folder / "system.json")
+    if metadata := about["training"].get("metadata"):
+        raise ValueError(
+            f"{folder} was trained with training.metadata = {metadata}: it serves the tables of "
+            "its run alone; train a system without metadata for other recordings"
+        )
     network = build(about["architecture"], width, read_sizes(about["sizes"]))
     network.load_state_dict(read_tensors(_weights(folder, emotion)))
     return network.eval()

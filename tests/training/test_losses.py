@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 from tiny import QUICK, assert_same, job, train, train_until, weights
 
 from emoshare_utils.corpora.clip_table import Corpus
@@ -16,7 +16,7 @@ from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training.batches import Loader, frame_statistics
 from emoshare_utils.training.learner import Learner
 from emoshare_utils.training.loop import initial
-from emoshare_utils.training.losses import LOSSES, ccc, derivative, mse
+from emoshare_utils.training.losses import LOSSES, BetaBinomial, ccc, derivative, mse
 from emoshare_utils.training.settings import Training
 from emoshare_utils.training.steps import step
 
@@ -26,7 +26,8 @@ CCC = Training(**vars(QUICK) | {"loss": "ccc"})
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, heard) -> tuple[Corpus, FeatureStore]:
-    return heard(tmp_path_factory.mktemp("features"), train=BATCH, devel=14, test=10)
+    corpus, store = heard(tmp_path_factory.mktemp("features"), train=BATCH, devel=14, test=10)
+    return corpus.with_clips(corpus.clips.assign(n_raters=9)), store
 
 
 def lively(made) -> Regressor:
@@ -180,6 +181,36 @@ def test_binomial_is_the_votes_likelihood(pair):
     )
     expected = -(stats.binom.logpmf(np.round(9 * y), 9, p) - constant) / 9 - at_best
     assert value("binomial", pair) == pytest.approx(expected.mean())
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_beta_binomial_is_scipys_with_the_concentration_of_the_batch(pair, alike):
+    p, y = pair
+    y = y if alike else np.random.default_rng(2).binomial(9, p) / 9
+    spread = np.mean([(9 * b - 9 * a) ** 2 / (9 * a * (1 - a)) for a, b in zip(p, y)])
+    r = min(max((spread - 1) / 8, 1e-3), 1 - 1e-3)
+    c = 1 / r - 1
+    k = np.round(9 * y)
+    expected = stats.betabinom.logpmf(k, 9, p * c, (1 - p) * c) - np.log(special.comb(9, k))
+    found = BetaBinomial.of(*map(torch.tensor, (p, y)), 9.0).item()
+    assert found == pytest.approx(-expected.mean() / 9)
+    plain = value("binomial", (p, y))
+    assert found < plain - 0.05 if alike else found == pytest.approx(plain, abs=0.02)
+
+
+def test_beta_binomial_needs_to_know_how_many_listened(made, tmp_path):
+    corpus, store = made
+    _, slopes = derivative(
+        LOSSES["beta_binomial"].fit_votes(np.array([9, np.nan, 9])),
+        torch.zeros(3),
+        torch.tensor([0.0, 0.5, 1.0]),
+    )
+    assert slopes.isfinite().all() and slopes[2] < slopes[1] < 0
+    unknown = corpus.with_clips(corpus.clips.drop(columns="n_raters"))
+    one = corpus.with_clips(corpus.clips.assign(n_raters=1))
+    for clips in (unknown, one):
+        with pytest.raises(ValueError, match="needs the number of listeners of each clip"):
+            train((clips, store), tmp_path, loss="beta_binomial")
 
 
 def test_soft_ranks_become_spearmans_rho_where_predictions_lie_apart(pair):

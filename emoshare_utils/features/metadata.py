@@ -1,0 +1,93 @@
+"""What is known of a clip besides its sound (sex, age, language, …) as inputs of a network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.files import checksum
+
+MOST_VALUES = 50  # of a column of text: more of them tell clips or speakers apart
+NO_INPUT = ("clip_id", "path", "split", "speaker", "audio_checksum")
+
+
+class MetadataError(ValueError):
+    """A column that cannot be an input; the message says which and why."""
+
+
+class WithMetadata(FeatureStore):
+    """A store whose frames end in the numbers that are known of their clip, the same in each.
+
+    A column of numbers gives one, to zero mean and unit variance over train, 0 where it is not
+    known. A column of text gives one for each value in train: 1 for the clip's own value, 0 for
+    the others, and 0 for all where it is not known or not in train.
+
+    Attributes:
+        metadata: how many numbers that is; `width` counts them too.
+        numbers: (clips, metadata) float16, by clip_id.
+    """
+
+    def __init__(self, store: FeatureStore, corpus: Corpus, columns: Sequence[str]) -> None:
+        """`store`, with these columns of the corpus's clip table; MetadataError for a wrong one."""
+        super().__init__(store.folder)
+        self._store = store
+        self.settings = store.settings
+        self.numbers = metadata(corpus, columns).astype(np.float16)
+        self.width = store.width + self.metadata
+        self._row = dict(zip(self.numbers.index, self.numbers.to_numpy()))
+
+    @property
+    def metadata(self) -> int:
+        return self.numbers.shape[1]
+
+    @property
+    def digest(self) -> str:
+        """Changes with the numbers of any clip."""
+        names = ",".join(map(str, self.numbers)).encode()
+        return checksum(names + self.numbers.to_numpy().tobytes())
+
+    def frames(self, clip_id: str) -> np.ndarray:
+        """The frames of a clip, (L, W + metadata) float16."""
+        frames, numbers = self._store.frames(clip_id), self._row[clip_id]
+        return np.hstack([frames, np.broadcast_to(numbers, (len(frames), len(numbers)))])
+
+
+def metadata(corpus: Corpus, columns: Sequence[str]) -> pd.DataFrame:
+    """The numbers that `WithMetadata` adds: a row per clip_id, "age" or "sex: female" as columns.
+
+    Raises:
+        MetadataError: there is no such column, it is a label or a name (NO_INPUT), or it has the
+            same value for all train clips, or text with more than MOST_VALUES values.
+    """
+    clips = corpus.clips.set_index("clip_id")
+    train = clips["split"] == "train"
+    return pd.concat([_numbers(corpus, clips, train, column) for column in columns], axis=1)
+
+
+def _numbers(
+    corpus: Corpus, clips: pd.DataFrame, train: pd.Series, column: str
+) -> pd.DataFrame | pd.Series:
+    refused = {*NO_INPUT, *corpus.emotions}
+    if column not in clips or column in refused:
+        known = ", ".join(name for name in clips if name not in refused)
+        raise MetadataError(
+            f"metadata = {column!r}: expected a column of the clip table that is neither a share "
+            f"nor a name: {known}"
+        )
+    values = clips[column]
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        values = values.astype(float)
+        if not values[train].std() > 0:
+            raise MetadataError(f"metadata = {column!r}: it is the same for all clips of train")
+        return ((values - values[train].mean()) / values[train].std()).fillna(0.0).rename(column)
+    values = values.astype("string")
+    known = sorted(values[train].dropna().unique())
+    if not 2 <= len(known) <= MOST_VALUES:
+        raise MetadataError(
+            f"metadata = {column!r}: {len(known)} different values in train, expected from 2 to "
+            f"{MOST_VALUES}"
+        )
+    of_value = {f"{column}: {value}": (values == value).fillna(False) for value in known}
+    return pd.DataFrame(of_value).astype(float)
