@@ -151,6 +151,17 @@ def numbers(number: str) -> list[str]:
         lost = [whole["clips"] - x for x in [*half, rho["listeners", 1]]]
         width = table(DEMO, "planning_width").set_index("speakers")["width"]
         return [short(abs(x)) for x in [*lost, width[40], width[10]]]
+    if number == "15":
+        rho = table(DEMO, "layer_rho").drop_duplicates("encoder").set_index("encoder")["mean_rho"]
+        single = rho[rho.index.str.fullmatch(r"hubert-mini@\d")]
+        assert single.idxmax() == "hubert-mini@1" and single.idxmin() == single.index[-1]
+        found = table(DEMO, "layer_contrasts").set_index("contrast")[["difference", *SPEAKERS]]
+        last, fused = (found.loc[f"{x} − middle layer"] for x in ("last layer", "fusion"))
+        last = [-last["difference"], *sorted(-last[SPEAKERS])]
+        weights = table(DEMO, "layer_weights").groupby("layer")["weight"].mean()
+        beside = rho[["fbank", "hubert-mini@2 + fbank"]]
+        found = [single.max(), single.iloc[-1], *last, rho["hubert-mini@all"], weights.min()]
+        return [short(abs(x)) for x in [*found, weights.max(), *fused, *beside]]
     return []
 
 
