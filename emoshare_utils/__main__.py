@@ -20,9 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     if name == "check":  # it says which models are not here, and fetches none
         os.environ["HF_HUB_OFFLINE"] = "1"
     # not needed for --help, which should not keep anyone waiting
+    from emoshare_utils.errors import UserError
     from emoshare_utils.files import FolderError
     from emoshare_utils.runner.execute import NotebookFailed
-    from emoshare_utils.runner.notebooks import WorkbookError
     from emoshare_utils.runner.profiles import parse_settings
 
     sys.stdout.reconfigure(errors="replace")
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
-    except (WorkbookError, FolderError, OSError) as error:
+    except (UserError, FolderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:

@@ -31,6 +31,7 @@ from emoshare_utils.names import all_members, split_layer, system
 from emoshare_utils.paths import Run, home
 from emoshare_utils.training.batches import loader_for
 from emoshare_utils.training.loop import new_learners
+from emoshare_utils.training.losses import LOSSES
 from emoshare_utils.training.predictions import predict
 from emoshare_utils.training.settings import Job, Training
 from emoshare_utils.training.steps import step
@@ -231,7 +232,9 @@ def _epoch_s(
     n_train, n_devel = len(corpus.split("train")), len(corpus.split("devel"))
     n = min(training.batch_size, n_train)
     noise, device = _noise(corpus, n), choose_device(parameters["device"])
-    used = replace(training, max_frames=padded)
+    # what only the corpus itself can give costs no time worth telling
+    loss = "binomial" if hasattr(LOSSES[training.loss], "fit_votes") else training.loss
+    used = replace(training, max_frames=padded, metadata=(), loss=loss)
     job = Job(noise, _store(noise, encoded, folder), architecture, 0, sizes, used)
     shares, clip_ids = noise.shares("train"), noise.clips["clip_id"].to_numpy()
     named = pd.DataFrame(shares, clip_ids, list(noise.emotions))

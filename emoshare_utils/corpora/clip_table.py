@@ -116,6 +116,13 @@ class Corpus:
         """The shares of one split, (clips, emotions)."""
         return self.split(split)[list(self.emotions)].to_numpy(float)
 
+    def listeners_of_clips(self, split: str) -> np.ndarray:
+        """How many listeners each clip of a split had, (n,); NaN where that is not known."""
+        clips = self.split(split)
+        if "n_raters" not in clips:
+            return np.full(len(clips), np.nan)
+        return clips["n_raters"].astype(float).to_numpy()
+
     def digest(self) -> str:
         """16 hex digits that change with the clips, their audio, splits and shares."""
         columns = ["clip_id", "split", "audio_checksum", *self.emotions]

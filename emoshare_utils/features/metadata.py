@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.corpora.clip_table import EXPECTED, Corpus
+from emoshare_utils.errors import UserError
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import checksum
 
 MOST_VALUES = 50  # of a column of text: more of them tell clips or speakers apart
+FARTHEST = 10.0  # standard deviations: what lies farther is a typing error, or overflows
 NO_INPUT = ("clip_id", "path", "split", "speaker", "audio_checksum")
 
 
-class MetadataError(ValueError):
+class MetadataError(UserError, ValueError):
     """A column that cannot be an input; the message says which and why."""
 
 
@@ -26,7 +28,7 @@ class WithMetadata(FeatureStore):
 
     Attributes:
         metadata: how many numbers that is; `width` counts them too.
-        numbers: (clips, metadata) float16, by clip_id.
+        numbers: what `metadata` returned.
     """
 
     def __init__(self, store: FeatureStore, corpus: Corpus, columns: Sequence[str]) -> None:
@@ -34,19 +36,13 @@ class WithMetadata(FeatureStore):
         super().__init__(store.folder)
         self._store = store
         self.settings = store.settings
-        self.numbers = metadata(corpus, columns).astype(np.float16)
+        self.numbers = metadata(corpus, columns)
         self.width = store.width + self.metadata
         self._row = dict(zip(self.numbers.index, self.numbers.to_numpy()))
 
     @property
     def metadata(self) -> int:
         return self.numbers.shape[1]
-
-    @property
-    def digest(self) -> str:
-        """Changes with the numbers of any clip."""
-        names = ",".join(map(str, self.numbers)).encode()
-        return checksum(names + self.numbers.to_numpy().tobytes())
 
     def frames(self, clip_id: str) -> np.ndarray:
         """The frames of a clip, (L, W + metadata) float16."""
@@ -57,37 +53,59 @@ class WithMetadata(FeatureStore):
 def metadata(corpus: Corpus, columns: Sequence[str]) -> pd.DataFrame:
     """The numbers that `WithMetadata` adds: a row per clip_id, "age" or "sex: female" as columns.
 
+    They are float16, and at most FARTHEST standard deviations from train's mean.
+
     Raises:
-        MetadataError: there is no such column, it is a label or a name (NO_INPUT), or it has the
-            same value for all train clips, or text with more than MOST_VALUES values.
+        MetadataError: there is no such column, it is a label of `corpus` or a name (NO_INPUT), or
+            it has the same value for all train clips, or text with more than MOST_VALUES values.
     """
     clips = corpus.clips.set_index("clip_id")
     train = clips["split"] == "train"
-    return pd.concat([_numbers(corpus, clips, train, column) for column in columns], axis=1)
+    found = [_numbers(corpus, clips, train, column) for column in columns]
+    return pd.concat(found, axis=1).astype(np.float16)
+
+
+def usable(corpus: Corpus, columns: Sequence[str]) -> list[str]:
+    """Those of `columns` that can be inputs; a line says which cannot, and why."""
+    kept = []
+    for column in columns:
+        try:
+            metadata(corpus, [column])
+            kept.append(column)
+        except MetadataError as error:
+            print(f"left out: {error}")
+    return kept
+
+
+def digest(numbers: pd.DataFrame) -> str:
+    """Changes with the numbers of any clip."""
+    names = [*map(str, numbers), *map(str, numbers.index)]
+    return checksum("\n".join(names).encode() + numbers.to_numpy().tobytes())
 
 
 def _numbers(
     corpus: Corpus, clips: pd.DataFrame, train: pd.Series, column: str
 ) -> pd.DataFrame | pd.Series:
     refused = {*NO_INPUT, *corpus.emotions}
-    if column not in clips or column in refused:
-        known = ", ".join(name for name in clips if name not in refused)
+    allowed = [x for x in clips if x not in refused and not str(x).startswith(EXPECTED)]
+    if column not in allowed:
         raise MetadataError(
             f"metadata = {column!r}: expected a column of the clip table that is neither a share "
-            f"nor a name: {known}"
+            f"nor a name: {', '.join(map(str, allowed))}"
         )
     values = clips[column]
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        values = values.astype(float)
+        values = values.astype(float).replace([np.inf, -np.inf], np.nan)
         if not values[train].std() > 0:
-            raise MetadataError(f"metadata = {column!r}: it is the same for all clips of train")
-        return ((values - values[train].mean()) / values[train].std()).fillna(0.0).rename(column)
-    values = values.astype("string")
+            raise MetadataError(f"metadata = {column!r}: train clips have no two different numbers")
+        values = (values - values[train].mean()) / values[train].std()
+        return values.clip(-FARTHEST, FARTHEST).fillna(0.0).rename(column)
+    values = values.astype("string").str.strip().replace("", pd.NA)
     known = sorted(values[train].dropna().unique())
     if not 2 <= len(known) <= MOST_VALUES:
         raise MetadataError(
             f"metadata = {column!r}: {len(known)} different values in train, expected from 2 to "
-            f"{MOST_VALUES}"
+            f"{MOST_VALUES}: take it out of metadata"
         )
     of_value = {f"{column}: {value}": (values == value).fillna(False) for value in known}
     return pd.DataFrame(of_value).astype(float)

@@ -126,6 +126,11 @@ def _read(corpus: Corpus, folder: Path, features: Path) -> _Read:
         raise SystemFolderError(
             f"{folder} was trained on other clips than the run has now: run notebook 03 again"
         )
+    if metadata := trained["training"].get("metadata"):
+        raise SystemFolderError(
+            f"{folder} was trained with training.metadata = {metadata}, which a recording does not "
+            "have: train a system without metadata, and export that"
+        )
     store = FeatureStore(_inside(features, trained["store"]))
     matching_encoder(folder, store.settings, "cpu")  # before anything is written
     networks = {

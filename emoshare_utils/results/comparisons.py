@@ -5,8 +5,10 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from emoshare_utils.names import ARCHITECTURES, label, ordered, system
+from emoshare_utils.results.bootstrap import CONFIDENCE
 from emoshare_utils.results.enough import FLAT, UNRANKED, are_unranked, flat, too_few, unranked
 from emoshare_utils.results.metrics import (
     CONSTANT_SHARE,
@@ -93,6 +95,34 @@ def compare(
         unsure = too_few(row["n"], row["n_speakers"]) or UNRANKED in row["note"]
         table.append(row | {"sign": 0 if unsure else row["sign"]})
     return pd.DataFrame(table, columns=_COLUMNS)
+
+
+def together(differences: pd.DataFrame) -> pd.DataFrame:
+    """The differences with intervals that hold for all of them together (Bonferroni).
+
+    Each bound moves away from its difference by the ratio of Student's t for a confidence of
+    1 - .05 / k, of k differences, to that for .95, with as many degrees of freedom as clips or
+    speakers less one: seeds, where they were resampled too, do not count.
+
+    Args:
+        differences: what `compare` returned.
+
+    Returns:
+        The same columns; `sign` is 0 where a wider interval holds 0, and `note` says how many.
+    """
+    k, tail, wider = len(differences), (1 - CONFIDENCE) / 2, differences.copy()
+    for units, bounds in {"n": BOUNDS[:2], "n_speakers": BOUNDS[2:]}.items():
+        freedom = (differences[units] - 1).where(differences[units] > 1)
+        ratio = stats.t.isf(tail / k, freedom) / stats.t.isf(tail, freedom)
+        for bound in bounds:
+            away = differences[bound] - differences["difference"]
+            wider[bound] = differences["difference"] + ratio * away
+    low = wider[["ci_low", "ci_speakers_low"]].min(axis=1)
+    high = wider[["ci_high", "ci_speakers_high"]].max(axis=1)
+    wider["sign"] = differences["sign"].where((low > 0) | (high < 0), 0)
+    said = f"intervals of all {k} together (Bonferroni)"
+    wider["note"] = [f"{note}; {said}" if note else said for note in differences["note"]]
+    return wider
 
 
 def _times_drawn(group: SharedClips, resamples: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.features.encoders import load_encoder
@@ -13,12 +12,10 @@ from emoshare_utils.features.extract import extract
 from emoshare_utils.features.store import FeatureStore, open_store, stored
 from emoshare_utils.names import ALL, split_layer
 from emoshare_utils.paths import Run
-from emoshare_utils.results.bootstrap import CONFIDENCE
 from emoshare_utils.results.comparisons import compare
 from emoshare_utils.results.scores import score
+from emoshare_utils.results.shared_clips import BOUNDS
 from emoshare_utils.training.systems import System, load_network
-
-BOUNDS = {"n": ("ci_low", "ci_high"), "n_speakers": ("ci_speakers_low", "ci_speakers_high")}
 
 
 class OneLayer(FeatureStore):
@@ -78,35 +75,8 @@ def levels(
     means = means.rename(columns={"contrast": "encoder", "difference": "mean_rho"})
     of_seeds = score(predictions.query("split == 'devel'"), emotions, resamples=1)[1]
     of_seeds = of_seeds.rename(columns={"mean_rho": "rho"})[["encoder", "seed", "rho"]]
-    columns = ["encoder", "mean_rho", *sum(BOUNDS.values(), ()), "n", "n_speakers"]
+    columns = ["encoder", "mean_rho", *BOUNDS, "n", "n_speakers"]
     return of_seeds.merge(means[columns], on="encoder", how="left")
-
-
-def together(differences: pd.DataFrame) -> pd.DataFrame:
-    """The differences with intervals that hold for all of them together (Bonferroni).
-
-    Each bound moves away from its difference by the ratio of Student's t for a confidence of
-    1 - .05 / k, of k differences, to that for .95.
-
-    Args:
-        differences: what `compare` returned.
-
-    Returns:
-        The same columns; `sign` is 0 where a wider interval holds 0, and `note` says how many.
-    """
-    k, tail, wider = len(differences), (1 - CONFIDENCE) / 2, differences.copy()
-    for units, bounds in BOUNDS.items():
-        freedom = (differences[units] - 1).where(differences[units] > 1)
-        ratio = stats.t.isf(tail / k, freedom) / stats.t.isf(tail, freedom)
-        for bound in bounds:
-            away = differences[bound] - differences["difference"]
-            wider[bound] = differences["difference"] + ratio * away
-    low = wider[["ci_low", "ci_speakers_low"]].min(axis=1)
-    high = wider[["ci_high", "ci_speakers_high"]].max(axis=1)
-    wider["sign"] = differences["sign"].where((low > 0) | (high < 0), 0)
-    said = f"intervals of all {k} together (Bonferroni)"
-    wider["note"] = [f"{note}; {said}" if note else said for note in differences["note"]]
-    return wider
 
 
 def learned_weights(systems: Sequence[System], width: int) -> pd.DataFrame:

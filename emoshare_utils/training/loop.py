@@ -98,8 +98,11 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
         )
     standardise = Standardise(job.store.width)
     if training.standardise:
-        standardise.fit(*frame_statistics(job.store, shares.index.to_numpy()))
-    learners, listeners = {}, _listeners(job)
+        mean, scale = frame_statistics(job.store, shares.index.to_numpy())
+        sound = job.store.width - job.store.metadata
+        mean[sound:], scale[sound:] = 0, 1  # metadata are as they should be
+        standardise.fit(mean, scale)
+    learners, listeners = {}, job.corpus.listeners_of_clips("train")
     trunk = initial(job, "all emotions") if training.shared_trunk else None
     if trunk is not None and not trunk.has_plain_trunk:
         raise ValueError(
@@ -120,14 +123,6 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
             network, training.learning_rate, training.average, loss, training.warmup
         )
     return learners
-
-
-def _listeners(job: Job) -> np.ndarray:
-    """How many listeners each clip of train had, (n,); NaN where that is not known."""
-    train = job.corpus.split("train")
-    if "n_raters" not in train:
-        return np.full(len(train), np.nan)
-    return train["n_raters"].astype(float).to_numpy()
 
 
 def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:

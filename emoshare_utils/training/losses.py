@@ -71,7 +71,8 @@ class BetaBinomial:
     k of n votes are beta-binomial with a = p c, b = (1 - p) c: emotion by emotion what a
     Dirichlet-multinomial is across emotions (Minka 2000, "Estimating a Dirichlet distribution",
     section 3). The concentration is c = 1 / r - 1, where r is the correlation between votes for one
-    clip by the batch's moments (Williams 1982, doi:10.2307/2347977).
+    clip by the batch's moments, as in Williams (1982, doi:10.2307/2347977) but over all clips at
+    once, so that one clip that seemed certain does not decide.
     """
 
     def fit_votes(self, listeners: np.ndarray) -> Loss:
@@ -79,7 +80,7 @@ class BetaBinomial:
 
         ValueError where no clip says how many, or they are one.
         """
-        n = float(np.median(known)) if len(known := listeners[~np.isnan(listeners)]) else 0.0
+        n = median_listeners(listeners)
         if n < 2:
             raise ValueError(
                 f"loss = 'beta_binomial' needs the number of listeners of each clip, two or more "
@@ -97,7 +98,7 @@ class BetaBinomial:
         cut = predictions.clamp(CERTAIN, 1 - CERTAIN)
         p = (predictions + (cut - predictions).detach()).double()  # its gradient also where cut
         k = n * shares.double()
-        spread = ((k - n * p).square() / (n * p * (1 - p))).mean().detach()
+        spread = ((k - n * p).square().sum() / (n * p * (1 - p)).sum()).detach()
         r = ((spread - 1) / (n - 1)).clamp(ALIKE, 1 - ALIKE)
         c = 1 / r - 1
         chosen = torch.lgamma(k + p * c) - torch.lgamma(p * c)
@@ -157,6 +158,12 @@ class SmoothedLabels:
     def __call__(self, predictions: Tensor, shares: Tensor) -> Tensor:
         """Fitted to the batch itself: for a look at it without a training."""
         return self.fit(shares.cpu().numpy())(predictions, shares)
+
+
+def median_listeners(listeners: np.ndarray) -> float:
+    """The median of those that are known (not NaN), 0 where none is."""
+    known = listeners[~np.isnan(listeners)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def share_bin(shares: np.ndarray) -> np.ndarray:

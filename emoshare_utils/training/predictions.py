@@ -161,7 +161,7 @@ def read_finished(
 
 def _without_encoders_own(settings: dict) -> dict:
     """Settings without what comes from the store: `max_frames`, `layers` and Sizes' `metadata`."""
-    of_store = {"sizes": ("layers", "metadata"), "training": ("max_frames",)}
+    of_store = {"sizes": ("layers", "metadata", "max_frames"), "training": ("max_frames",)}
     padded = {part: settings[part] for part in ("sizes", "training") if part in settings}
     return settings | {
         part: {name: x for name, x in values.items() if name not in of_store[part]}

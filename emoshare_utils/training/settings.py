@@ -12,13 +12,13 @@ import torch
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device, choose_precision
-from emoshare_utils.features.metadata import WithMetadata
+from emoshare_utils.features.metadata import WithMetadata, digest, metadata
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.files import checksum
 from emoshare_utils.models.regressor import REGRESSORS, Sizes
 from emoshare_utils.names import ARCHITECTURES, settings_of
 from emoshare_utils.results.metrics import METRICS
-from emoshare_utils.training.losses import LOSSES
+from emoshare_utils.training.losses import LOSSES, median_listeners
 
 VERSION = 3  # raise it when the same settings give other networks
 PRECISIONS = ("float32", "bfloat16")
@@ -140,6 +140,10 @@ def stored_settings(corpus: Corpus, sizes: Sizes, training: Training) -> dict[st
         "version": VERSION,
         "torch": torch.__version__,
     }
+    if training.metadata:
+        settings["metadata"] = digest(metadata(corpus, training.metadata))
+    if hasattr(LOSSES[training.loss], "fit_votes"):
+        settings["listeners"] = median_listeners(corpus.listeners_of_clips("train"))
     return json.loads(json.dumps(settings))  # tuples become lists, as in the file
 
 
@@ -193,7 +197,6 @@ class Job:
         """All settings, as `system.json` keeps them."""
         own = {"store": self.store.folder.name}
         own |= {"architecture": self.architecture, "seed": self.seed}
-        own |= {"metadata": self.store.digest} if self.store.metadata else {}
         about = own | stored_settings(self.corpus, self.sizes, self.training)
         outside = extensions(self.architecture, self.sizes, self.training)
         return about | ({"extensions": outside} if outside else {})

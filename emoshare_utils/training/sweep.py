@@ -36,6 +36,8 @@ def train_systems(
         ClusterError: the scheduler cannot be reached, or its workers cannot train.
     """
     shared = {"corpus": corpus, "models": models.resolve(), "device": device}
+    if scheduler and (views := [x for x in requests if type(x["store"]) is not FeatureStore]):
+        raise ValueError(f"{type(views[0]['store']).__name__} cannot be sent to a scheduler")
     if not scheduler:
         return [train_system(**shared, **request) for request in requests]
     folders = [system_folder(models, **request) for request in requests]

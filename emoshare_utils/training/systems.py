@@ -159,7 +159,7 @@ def load_network(folder: Path, emotion: str, width: int) -> Regressor:
     if metadata := about["training"].get("metadata"):
         raise ValueError(
             f"{folder} was trained with training.metadata = {metadata}: it serves the tables of "
-            "its run alone; train a system without metadata for other recordings"
+            "its run alone: train a system without metadata for what looks into networks"
         )
     network = build(about["architecture"], width, read_sizes(about["sizes"]))
     network.load_state_dict(read_tensors(_weights(folder, emotion)))

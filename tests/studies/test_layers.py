@@ -10,7 +10,7 @@ from emoshare_utils.features.extract import extract
 from emoshare_utils.features.store import StoreError
 from emoshare_utils.models.regressor import Sizes
 from emoshare_utils.paths import Run
-from emoshare_utils.results.comparisons import compare
+from emoshare_utils.results.comparisons import compare, together
 from emoshare_utils.studies import layers, layers_figures
 from emoshare_utils.training.settings import Training
 from emoshare_utils.training.systems import load_network, train_system
@@ -145,7 +145,7 @@ def test_intervals_together_are_wider_by_bonferroni(heard):
     pairs = [("m@all", "m@0"), ("m@2", "m@all"), ("m@1 + fbank", "m@1"), ("m@2", "m@1")]
     contrasts = {f"{a} − {b}": {(a, 1): 1, (b, 1): -1} for a, b in pairs}
     alone = compare(predictions, EMOTIONS, contrasts, "devel", 300, speakers)
-    wider = layers.together(alone)
+    wider = together(alone)
     assert list(wider.columns) == list(alone.columns)
     ratio = stats.t.ppf(1 - 0.025 / 4, 7) / stats.t.ppf(0.975, 7)
     for bound in ("ci_speakers_low", "ci_speakers_high"):
@@ -155,7 +155,7 @@ def test_intervals_together_are_wider_by_bonferroni(heard):
     holds_0 = (wider["ci_speakers_low"] <= 0) & (wider["ci_speakers_high"] >= 0)
     assert (wider.loc[holds_0, "sign"] == 0).all() and wider["sign"].iloc[0] == 1
     near = alone.iloc[:1].assign(ci_speakers_low=0.001, ci_low=0.001, sign=1)
-    assert layers.together(near)["sign"].item() == 1  # one by itself is no wider
-    assert layers.together(pd.concat([near, near]))["sign"].eq(0).all()
+    assert together(near)["sign"].item() == 1  # one by itself is no wider
+    assert together(pd.concat([near, near]))["sign"].eq(0).all()
     unknown = alone.assign(ci_speakers_low=np.nan, ci_speakers_high=np.nan, n_speakers=0)
-    assert layers.together(unknown)["ci_speakers_low"].isna().all()
+    assert together(unknown)["ci_speakers_low"].isna().all()

@@ -187,15 +187,28 @@ def test_binomial_is_the_votes_likelihood(pair):
 def test_beta_binomial_is_scipys_with_the_concentration_of_the_batch(pair, alike):
     p, y = pair
     y = y if alike else np.random.default_rng(2).binomial(9, p) / 9
-    spread = np.mean([(9 * b - 9 * a) ** 2 / (9 * a * (1 - a)) for a, b in zip(p, y)])
+    spread = sum((9 * y - 9 * p) ** 2) / sum(9 * p * (1 - p))
     r = min(max((spread - 1) / 8, 1e-3), 1 - 1e-3)
     c = 1 / r - 1
     k = np.round(9 * y)
     expected = stats.betabinom.logpmf(k, 9, p * c, (1 - p) * c) - np.log(special.comb(9, k))
     found = BetaBinomial.of(*map(torch.tensor, (p, y)), 9.0).item()
     assert found == pytest.approx(-expected.mean() / 9)
+    assert r > 0.2 if alike else r < 0.05
     plain = value("binomial", (p, y))
     assert found < plain - 0.05 if alike else found == pytest.approx(plain, abs=0.02)
+
+
+def test_one_clip_that_seemed_certain_does_not_make_all_votes_alike():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.1, 0.9, 64)
+    y = rng.binomial(9, p) / 9
+    certain = np.r_[p[:-1], 1e-4], np.r_[y[:-1], 1 / 9]
+    slopes = [
+        derivative(lambda a, b: BetaBinomial.of(a, b, 9.0), *map(torch.tensor, pair))[1]
+        for pair in ((p, y), certain)
+    ]
+    torch.testing.assert_close(slopes[0][:-1], slopes[1][:-1], atol=0.002, rtol=0.2)
 
 
 def test_beta_binomial_needs_to_know_how_many_listened(made, tmp_path):
@@ -211,6 +224,14 @@ def test_beta_binomial_needs_to_know_how_many_listened(made, tmp_path):
     for clips in (unknown, one):
         with pytest.raises(ValueError, match="needs the number of listeners of each clip"):
             train((clips, store), tmp_path, loss="beta_binomial")
+
+
+def test_other_numbers_of_listeners_are_another_training(made, tmp_path, capsys):
+    corpus, store = made
+    train(made, tmp_path, loss="beta_binomial", epochs=1)
+    fewer = corpus.with_clips(corpus.clips.assign(n_raters=5))
+    train((fewer, store), tmp_path, loss="beta_binomial", epochs=1)
+    assert "has other settings" in capsys.readouterr().out
 
 
 def test_soft_ranks_become_spearmans_rho_where_predictions_lie_apart(pair):
