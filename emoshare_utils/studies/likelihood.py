@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
 from sklearn.metrics import f1_score
 
 from emoshare_utils.results.bootstrap import bootstrap, joint_interval, times_drawn
@@ -18,6 +19,7 @@ from emoshare_utils.results.metrics import constant_shares, mean_over_emotions, 
 from emoshare_utils.results.shared_clips import SharedClips, group_by_clips
 
 CERTAIN = 1e-3  # a predicted share is taken as at least this far from 0 and 1
+THIRDS = ("agreed", "between", "divided")  # of the clips, by how much their listeners agree
 HIGHER_IS_BETTER = {"rho": True, "MAE": False, "NLL": False, "JSD": False, "cosine": True}
 
 
@@ -130,3 +132,33 @@ def by_bin(
     found = table.groupby(["encoder", "bin"], sort=False, observed=True)
     scores = found.agg(n=("error", "size"), error=("error", "mean"), absolute=("absolute", "mean"))
     return scores.reset_index().rename(columns={"encoder": "loss"}).sort_values(["loss", "bin"])
+
+
+def by_entropy(predictions: pd.DataFrame, thirds: Sequence[str] = THIRDS) -> pd.DataFrame:
+    """The scores of `of_clips` where listeners agree about a clip and where they do not.
+
+    Clips are cut into thirds by the entropy of their observed shares, divided by their sum. Those
+    in which nobody heard anything are left out.
+
+    Args:
+        predictions: encoder (the loss's name), seed, clip_id, emotion, share, prediction.
+        thirds: their names, the one of the lowest entropy first.
+
+    Returns:
+        loss, third, n (clips), entropy (the mean, in bits), MAE, NLL, JSD, cosine.
+    """
+    keys = ["encoder", "seed", "clip_id"]
+    wide = predictions.pivot(index=keys, columns="emotion", values=["share", "prediction"])
+    shares = wide["share"].to_numpy()
+    scores = pd.DataFrame(of_clips(shares, wide["prediction"].to_numpy()), wide.index)
+    total = shares.sum(axis=1, keepdims=True)
+    scores["entropy"] = entropy(shares / np.where(total > 0, total, 1), base=2, axis=1)
+    scores = scores[total > 0].reset_index()
+    of_clip = scores.groupby("clip_id")["entropy"].first().rank(method="first")
+    third = pd.qcut(of_clip, len(thirds), labels=list(thirds))
+    scores["third"] = scores["clip_id"].map(third)
+    found = scores.groupby(["encoder", "third"], sort=False, observed=True)
+    columns = ["entropy", "MAE", "NLL", "JSD", "cosine"]
+    table = found[columns].mean().join(found["clip_id"].nunique().rename("n")).reset_index()
+    table = table.rename(columns={"encoder": "loss"})[["loss", "third", "n", *columns]]
+    return table.sort_values(["third", "loss"], kind="stable", ignore_index=True)

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from emoshare_utils.results.metrics import spearman
 from emoshare_utils.studies import likelihood_figures
-from emoshare_utils.studies.likelihood import by_bin, compare_losses, macro_f1, of_clips
+from emoshare_utils.studies.likelihood import by_bin, by_entropy, compare_losses, macro_f1, of_clips
 
 EMOTIONS = ("Joy", "Fear", "Anger")
 
@@ -82,6 +82,25 @@ def test_few_speakers_have_no_interval():
     predictions, speakers = table({"mse": 0.2, "better": 0.05}, speakers=3)
     found = compare_losses(predictions, "mse", EMOTIONS, speakers, 50)
     assert found["low"].isna().all() and (found["better"] == 0).all()
+
+
+def test_thirds_by_the_entropy_of_a_clips_shares():
+    shares = {"a": (1, 0), "b": (0.9, 0.1), "c": (0.4, 0.2), "d": (0.5, 0.5), "e": (0.2, 0.2),
+              "silent": (0, 0), "f": (0.3, 0.2)}  # fmt: skip
+    rows = [
+        {"encoder": loss, "seed": seed, "clip_id": clip, "emotion": emotion, "share": share,
+         "prediction": share + 0.1 * (loss == "mse")}
+        for loss in ("mse", "exact") for seed in (0, 1)
+        for clip, pair in shares.items() for emotion, share in zip(EMOTIONS, pair)
+    ]  # fmt: skip
+    found = by_entropy(pd.DataFrame(rows)).set_index(["loss", "third"])
+    assert found["n"].eq(2).all() and len(found) == 6  # silent is in none
+    entropies = {clip: stats.entropy(pair, base=2) for clip, pair in shares.items()}
+    for third, clips in {"agreed": "ab", "between": "cf", "divided": "de"}.items():
+        expected = np.mean([entropies[clip] for clip in clips])
+        assert found.loc[("mse", third), "entropy"] == pytest.approx(expected)
+    assert found.loc["mse", "MAE"].to_numpy() == pytest.approx(0.1)
+    assert found.loc["exact", "MAE"].abs().max() < 1e-9 < found.loc["mse", "JSD"].max()
 
 
 def test_by_bin_of_the_observed_share():
