@@ -20,7 +20,7 @@ def by_layer(table: pd.DataFrame, encoder: str) -> Figure:
         encoder: without a layer.
     """
     means = table.drop_duplicates("encoder").set_index("encoder")
-    layers = [name for name in means.index if isinstance(split_layer(name)[1], int)]
+    layers = [name for name in means.index if _layer(name, encoder) is not None]
     others = [name for name in means.index if name not in layers]
     places = {name: place for place, name in enumerate([*layers, *others])}
     places |= {name: places[name] + 0.5 for name in others}
@@ -36,7 +36,7 @@ def by_layer(table: pd.DataFrame, encoder: str) -> Figure:
             axes.plot(places[name], means.loc[name, "mean_rho"], **look | own)
         axes.plot(table["encoder"].map(places), table["rho"], zorder=4, **SEED)
         step = -(-len(layers) // TICKS)
-        ticks = {places[name]: str(split_layer(name)[1]) for name in layers[::step]}
+        ticks = {places[name]: str(_layer(name, encoder)) for name in layers[::step]}
         ticks |= {places[name]: style.wrapped(_short(name, encoder), 12) for name in others}
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.set(xlabel="layer (0: what enters the transformer)", ylabel="mean ρ")
@@ -72,9 +72,17 @@ def weights(table: pd.DataFrame, encoder: str) -> Figure:
     return figure
 
 
+def _layer(name: str, encoder: str) -> int | None:
+    """The layer if `name` is one of `encoder` alone, else None."""
+    model, layer = split_layer(name)
+    return layer if model == encoder and isinstance(layer, int) else None
+
+
 def _short(name: str, encoder: str) -> str:
     """What tells a system on `encoder` from others: "L2 + MFCC" for "HuBERT-mini L2 + MFCC"."""
-    return label(name).removeprefix(label(encoder)).lstrip(" ,")
+    whole, of_encoder = label(name), label(encoder)
+    own = whole.startswith((f"{of_encoder} ", f"{of_encoder}, "))
+    return whole[len(of_encoder) :].lstrip(" ,") if own else whole
 
 
 def _counted(row: pd.Series) -> str:

@@ -140,6 +140,15 @@ def test_the_picture_has_layers_by_number_and_the_others_at_the_right(heard):
     assert len(axes.get_xticks()) == 13 + 3
 
 
+def test_a_layer_of_another_encoder_beside_is_no_layer_of_this_one(heard):
+    predictions, speakers = heard
+    other = {"fbank": "m-3@2", "m@1 + fbank": "m@1 + m-3@2"}
+    table = layers.levels(predictions.replace({"encoder": other}), EMOTIONS, speakers, 50)
+    (axes,) = layers_figures.by_layer(table, "m").axes
+    names = [tick.get_text().replace("\n", " ") for tick in axes.get_xticklabels()]
+    assert names == ["0", "1", "2", "layers weighted", "m-3 L2", "L1 + m-3 L2"]
+
+
 def test_intervals_together_are_wider_by_bonferroni(heard):
     predictions, speakers = heard
     pairs = [("m@all", "m@0"), ("m@2", "m@all"), ("m@1 + fbank", "m@1"), ("m@2", "m@1")]
