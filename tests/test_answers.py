@@ -16,6 +16,7 @@ PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = {path.name[:2]: path for path in sorted((PROJECT / "notebooks").glob("*.ipynb"))}
 PUBLISHED = PROJECT / "figures" / "published"
 CREMA, DEMO, PAPER = (PUBLISHED / name for name in ("crema_d", "demo", "paper"))
+STUDIES = PUBLISHED / "crema_studies"
 PAGES = PROJECT / "docs" / "notebooks" / "demo"
 SECONDS = {"second": 1, "minute": 60}
 WORDS = {"a": 1, "half a": 0.5, "two": 2, "three": 3, "four": 4, "five": 5}
@@ -79,6 +80,18 @@ def between(row: pd.Series) -> list[str]:
 SPEAKERS = ["ci_speakers_low", "ci_speakers_high"]
 
 
+def difference(folder: Path, name: str, row: str | int, minus: bool = False) -> list[float]:
+    """A difference of a published table with its interval, or the one the other way around."""
+    found = table(folder, name).set_index("contrast")
+    found = found.iloc[row] if isinstance(row, int) else found.loc[row]
+    low, high = found[SPEAKERS]
+    return [-found["difference"], -high, -low] if minus else [found["difference"], low, high]
+
+
+def without_signs(*found: float) -> list[str]:
+    return [short(abs(value)) for value in found]
+
+
 def numbers(number: str) -> list[str]:
     """The decimals of a notebook's answer, in its order, from the published tables."""
     crema, demo = shares(CREMA), shares(DEMO)
@@ -113,28 +126,32 @@ def numbers(number: str) -> list[str]:
         found = found[["difference", "ci_all_low", "ci_all_high"]].abs()
         return [short(value) for value in found.to_numpy().ravel()]
     if number == "10":
-        found = table(CREMA, "groups").set_index(["by", "group"])
+        found = table(STUDIES, "groups").set_index(["by", "group"])
         reached = found["of_ceiling"]
         sexes = [reached["sex", "Female"], reached["sex", "Male"]]
         ages = reached["age"]
-        return [short(value) for value in [*sexes, ages.min(), ages.max()]]
+        told = difference(STUDIES, "metadata", -1), difference(DEMO, "metadata", -1)
+        return without_signs(*sexes, ages.min(), ages.max(), *told[0], *told[1])
     if number == "11":
-        means = table(DEMO, "attention_correlates").groupby("what")["average"].mean()
-        means = [short(means[what]) for what in ("entropy", "position", "loudness")]
-        worth = table(DEMO, "attention_replaced").set_index("contrast")
-        uniform, last = (worth.loc[f"learned − {x}"] for x in ("uniform", "final state"))
-        rows = uniform, last, table(DEMO, "transformer").iloc[0]
-        bounds = ["difference", "ci_speakers_low", "ci_speakers_high"]
-        return means + [short(abs(row[name])) for row in rows for name in bounds]
+        said = []
+        for folder in (STUDIES, DEMO):
+            means = table(folder, "attention_correlates").groupby("what")["average"].mean()
+            said += [means[what] for what in ("entropy", "position", "loudness")]
+            said += difference(folder, "attention_replaced", "learned − uniform")
+            said += difference(folder, "attention_replaced", "learned − final state")
+            said += difference(folder, "transformer", 0)
+        return without_signs(*said)
     if number == "12":
-        found = table(DEMO, "losses").set_index(["loss", "metric"])
-        bounds = ["difference", "low", "high"]
-        best = "soft_rank recalibrated"
-        rank, rare = (found.loc[(x, "rho"), bounds] for x in (best, "smoothed_labels"))
-        rank, rare = ([short(abs(value)) for value in row] for row in (rank, rare))
+        people, found = (
+            table(folder, "losses").set_index(["loss", "metric"]) for folder in (STUDIES, DEMO)
+        )
+        bounds, best = ["difference", "low", "high"], "soft_rank recalibrated"
+        assert (people.loc[best, "better"] >= 0).all() and (found.loc[best, "better"] == 1).all()
+        assert (people["better"].drop(best) == 1).sum() == 3  # binomial twice, poisson once
+        rank = people.loc[(best, "rho"), bounds], found.loc[(best, "rho"), bounds]
         error = found.loc[[(x, "MAE") for x in (best, "mse", "soft_rank")], "score"]
-        assert (found.loc[best, "better"] == 1).all()  # in every score
-        return [*rank, *map(short, error), *rare]
+        rare = found.loc[("smoothed_labels", "rho"), bounds]
+        return without_signs(*rank[0], *rank[1], *error, *rare)
     if number == "13":
         found = table(DEMO, "one_trunk").set_index("contrast")
         squares, ranks = (
@@ -145,23 +162,25 @@ def numbers(number: str) -> list[str]:
         squares = [squares.iloc[0], *sorted(squares.iloc[1:])]
         return [short(x) for x in [*squares, *ranks, gains.min(), gains.max()]]
     if number == "14":
-        rho = table(DEMO, "planning").set_index(["kind", "number"])["mean_rho"]
-        whole = {kind: rho[kind].loc[max(rho[kind].index)] for kind in ("clips", "listeners")}
-        half = [rho[kind].sort_index().iloc[-2] for kind in ("clips", "speakers")]
-        lost = [whole["clips"] - x for x in [*half, rho["listeners", 1]]]
-        width = table(DEMO, "planning_width").set_index("speakers")["width"]
-        return [short(abs(x)) for x in [*lost, width[40], width[10]]]
+        said = []
+        for folder in (STUDIES, DEMO):
+            rho = table(folder, "planning").set_index(["kind", "number"])["mean_rho"]
+            whole = rho["clips"].loc[max(rho["clips"].index)]
+            half = [rho[kind].sort_index().iloc[-2] for kind in ("clips", "speakers")]
+            said += [whole - x for x in [*half, rho["listeners", 1]]]
+        width = table(STUDIES, "planning_width").set_index("speakers")["width"]
+        return without_signs(*said, width[40], width[10])
     if number == "15":
-        rho = table(DEMO, "layer_rho").drop_duplicates("encoder").set_index("encoder")["mean_rho"]
-        single = rho[rho.index.str.fullmatch(r"hubert-mini@\d")]
-        assert single.idxmax() == "hubert-mini@1" and single.idxmin() == single.index[-1]
-        found = table(DEMO, "layer_contrasts").set_index("contrast")[["difference", *SPEAKERS]]
-        last, fused = (found.loc[f"{x} − middle layer"] for x in ("last layer", "fusion"))
-        last = [-last["difference"], *sorted(-last[SPEAKERS])]
-        weights = table(DEMO, "layer_weights").groupby("layer")["weight"].mean()
-        beside = rho[["fbank", "hubert-mini@2 + fbank"]]
-        found = [single.max(), single.iloc[-1], *last, rho["hubert-mini@all"], weights.min()]
-        return [short(abs(x)) for x in [*found, weights.max(), *fused, *beside]]
+        said = []
+        for folder in (STUDIES, DEMO):
+            rho = table(folder, "layer_rho").drop_duplicates("encoder")
+            rho = rho.set_index("encoder")["mean_rho"]
+            single = rho[rho.index.str.fullmatch(r"hubert-mini(-3)?@\d")].iloc[:4]
+            said += [single.max(), single.iloc[-1], rho[rho.index.str.endswith("@all")].item()]
+            weights = table(folder, "layer_weights").groupby("layer")["weight"].mean()
+            said += [weights.min(), weights.max()]
+            said += difference(folder, "layer_contrasts", "fusion − beside alone")
+        return without_signs(*said)
     return []
 
 
