@@ -130,7 +130,7 @@ def numbers(number: str) -> list[str]:
         reached = found["of_ceiling"]
         sexes = [reached["sex", "Female"], reached["sex", "Male"]]
         ages = reached["age"]
-        told = difference(STUDIES, "metadata", -1), difference(DEMO, "metadata", -1)
+        told = difference(STUDIES, "metadata", -1), difference(DEMO, "metadata", -1, minus=True)
         return without_signs(*sexes, ages.min(), ages.max(), *told[0], *told[1])
     if number == "11":
         said = []
@@ -147,7 +147,9 @@ def numbers(number: str) -> list[str]:
         )
         bounds, best = ["difference", "low", "high"], "soft_rank recalibrated"
         assert (people.loc[best, "better"] >= 0).all() and (found.loc[best, "better"] >= 0).all()
-        assert (people["better"].drop(best) == 1).sum() == 3  # binomial twice, poisson once
+        assert (
+            people["better"].drop(best, level="loss") == 1
+        ).sum() == 3  # binomial twice, poisson once
         rank = people.loc[(best, "rho"), bounds], found.loc[(best, "rho"), bounds]
         error = found.loc[[(x, "MAE") for x in (best, "mse", "soft_rank")], "score"]
         rare = found.loc[("smoothed_labels", "rho"), bounds]

@@ -108,7 +108,7 @@ def together(differences: pd.DataFrame) -> pd.DataFrame:
         differences: what `compare` returned.
 
     Returns:
-        The same columns; `sign` is 0 where a wider interval holds 0, and `note` says how many.
+        The same columns; `sign` is 0 where a wider interval holds 0, and `note` says how many there are, if several.
     """
     k, tail, wider = len(differences), (1 - CONFIDENCE) / 2, differences.copy()
     for units, bounds in {"n": BOUNDS[:2], "n_speakers": BOUNDS[2:]}.items():
@@ -121,7 +121,8 @@ def together(differences: pd.DataFrame) -> pd.DataFrame:
     high = wider[["ci_high", "ci_speakers_high"]].max(axis=1)
     wider["sign"] = differences["sign"].where((low > 0) | (high < 0), 0)
     said = f"intervals of all {k} together (Bonferroni)"
-    wider["note"] = [f"{note}; {said}" if note else said for note in differences["note"]]
+    if k > 1:
+        wider["note"] = [f"{note}; {said}" if note else said for note in differences["note"]]
     return wider
 
 
