@@ -108,7 +108,8 @@ def together(differences: pd.DataFrame) -> pd.DataFrame:
         differences: what `compare` returned.
 
     Returns:
-        The same columns; `sign` is 0 where a wider interval holds 0, and `note` says how many there are, if several.
+        The same columns; `sign` is 0 where a wider interval holds 0, and `note` says how many
+        differences there are, if several.
     """
     k, tail, wider = len(differences), (1 - CONFIDENCE) / 2, differences.copy()
     for units, bounds in {"n": BOUNDS[:2], "n_speakers": BOUNDS[2:]}.items():
