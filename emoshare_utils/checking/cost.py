@@ -23,6 +23,7 @@ from emoshare_utils.device import choose_device, one_worker_per_core
 from emoshare_utils.features.encoder import Encoder, EncoderError
 from emoshare_utils.features.encoders import load_encoders
 from emoshare_utils.features.extract import expected_frames, extract_layers
+from emoshare_utils.features.metadata import MetadataError, metadata
 from emoshare_utils.features.store import PAPER_SAMPLES, FeatureStore, open_store
 from emoshare_utils.files import FolderError, size
 from emoshare_utils.models.padding import max_frames
@@ -174,6 +175,11 @@ def _training(
     """
     training = Training.of(parameters["training"], parameters["device"])
     sizes, seeds = Sizes.of(parameters["sizes"]), _listed(parameters["seed"])
+    try:
+        metadata(corpus, training.metadata) if training.metadata else None
+    except MetadataError as error:
+        report.problem(str(error), "correct training.metadata, or leave it out")
+        training = replace(training, metadata=())
     finished, timed = _finished(this, sizes, training), {}
     epochs = np.array([min(training.patience + 1, training.epochs), training.epochs])
     total, wanted = np.zeros(2), set(all_members(_listed(parameters["encoder"])))

@@ -183,6 +183,18 @@ def test_a_device_that_is_not_here(home, votes, capsys):
     assert not fine and "device = 'cuda:9'" in said and "write device: auto" in said
 
 
+def test_metadata_that_no_network_can_read(home, votes, capsys):
+    new("mine", "votes.csv", "recordings")
+    fine, said = found(capsys, training={"metadata": ["mood"]})
+    assert not fine and "metadata = 'mood'" in said and "leave it out" in said
+
+
+def test_a_loss_that_asks_how_many_listened_is_timed(home, votes, capsys):
+    new("mine", "votes.csv", "recordings")
+    said = found(capsys, training={"loss": "beta_binomial"}, architecture=[1])[1]
+    assert "Mel filterbank (A1)" in said
+
+
 def test_a_profile_is_written_once_and_reads_back(home, votes):
     file = new("mine", str(home / "votes.csv"), str(home / "recordings"), ["Joy", "Anger"])
     given = read_profile("mine", {}, read_notebooks())
