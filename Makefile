@@ -28,7 +28,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-figures: $(READY) ## Run notebooks 01-05, or those that PROFILE names (demo, crema_d, compare23, control, pretraining, smoke)
+figures: $(READY) ## Run notebooks 01-05, or those that PROFILE names (profiles/: demo, crema_d, crema_studies, compare23, …)
 	$(BIN)/python -m emoshare_utils run $(PROFILE) $(ARGS)
 
 studies: $(READY) ## Run the studies too, 06 and later, for what the paper leaves open

@@ -176,7 +176,8 @@ def _training(
     training = Training.of(parameters["training"], parameters["device"])
     sizes, seeds = Sizes.of(parameters["sizes"]), _listed(parameters["seed"])
     try:
-        metadata(corpus, training.metadata) if training.metadata else None
+        for column in training.metadata:
+            metadata(corpus, [column])
     except MetadataError as error:
         report.problem(str(error), "correct training.metadata, or leave it out")
         training = replace(training, metadata=())

@@ -144,13 +144,13 @@ def read_finished(
     """The predictions beside each of `files` that says these settings and one of these `stores`.
 
     None stands for any store. What clips are padded to, how many layers are weighted, and how many
-    numbers the metadata make is the store's own, and may differ.
-    What is damaged is named and left out.
+    numbers the metadata make come from the store, and may differ. What is damaged is named and left
+    out.
     """
-    tables, settings = [], _without_encoders_own(settings)
+    tables, settings = [], _without_what_is_the_stores(settings)
     for file in sorted(files):
         try:
-            about = _without_encoders_own(read_json(file))
+            about = _without_what_is_the_stores(read_json(file))
             if settings.items() <= about.items() and (stores is None or about["store"] in stores):
                 tables.append(read_parquet(file.parent / "predictions.parquet"))
         except (DamagedError, FileNotFoundError) as error:
@@ -159,11 +159,11 @@ def read_finished(
     return pd.concat(tables, ignore_index=True) if tables else nothing
 
 
-def _without_encoders_own(settings: dict) -> dict:
+def _without_what_is_the_stores(settings: dict) -> dict:
     """Settings without what comes from the store: `max_frames`, `layers` and Sizes' `metadata`."""
     of_store = {"sizes": ("layers", "metadata", "max_frames"), "training": ("max_frames",)}
-    padded = {part: settings[part] for part in ("sizes", "training") if part in settings}
     return settings | {
-        part: {name: x for name, x in values.items() if name not in of_store[part]}
-        for part, values in padded.items()
+        part: {name: x for name, x in settings[part].items() if name not in names}
+        for part, names in of_store.items()
+        if part in settings
     }
