@@ -83,6 +83,10 @@ class FeatureStore:
         self.settings: dict = json.loads(content)
         self.width: int = self.settings["width"]
 
+    def __reduce__(self) -> tuple:
+        """Another process opens it anew."""
+        return type(self), (self.folder.resolve(),)
+
     @classmethod
     def create(cls, features: Path, encoder: str, width: int, settings: dict) -> "FeatureStore":
         """Open the store of these settings in the folder `features`; made if it is not there."""

@@ -37,6 +37,9 @@ class OneLayer(FeatureStore):
         model, _ = split_layer(self.settings["encoder"])
         self.settings |= {"encoder": f"{model}@{layer}", "layer": layer, "width": self.width}
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.folder.resolve(), self.settings["layer"])
+
     def frames(self, clip_id: str) -> np.ndarray:
         """The layer's frames of a clip, (L, W / layers) float16."""
         return np.ascontiguousarray(super().frames(clip_id)[:, self.columns])

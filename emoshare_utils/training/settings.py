@@ -173,8 +173,8 @@ class Job:
     store: FeatureStore
     architecture: int
     seed: int
-    sizes: Sizes
-    training: Training
+    sizes: Sizes = Sizes()
+    training: Training = Training()
 
     def __post_init__(self) -> None:
         if self.training.metadata and not self.store.metadata:

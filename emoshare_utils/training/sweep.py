@@ -1,4 +1,4 @@
-"""Several systems, in turn or side by side on the workers of a Dask cluster, one task each."""
+"""Several systems: side by side in processes here, in turn, or on the workers of a Dask cluster."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,11 @@ import torch
 
 from emoshare_utils.cluster import local_device, over_cluster, require_folder, usable_cores
 from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.device import choose_device
 from emoshare_utils.features.store import FeatureStore
 from emoshare_utils.progress import track
+from emoshare_utils.training.settings import Job
+from emoshare_utils.training.side_by_side import can_go_apart, train_side_by_side
 from emoshare_utils.training.systems import System, read_system, system_folder, train_system
 
 _training = Lock()
@@ -23,31 +26,43 @@ def train_systems(
     device: str = "auto",
     scheduler: str = "",
 ) -> list[System]:
-    """Train several systems in turn, or side by side on the workers of a Dask cluster.
+    """Train several systems, each as `train_system` does.
+
+    On a CPU systems of small networks are trained side by side, as many as torch has threads;
+    large ones, those with code from outside the package, and all on a GPU, in turn.
 
     Args:
         requests: for each system its store, architecture, seed, sizes and training, as
-            `train_system` takes them.
-        scheduler: the address of a Dask scheduler, or local:N for N processes here; empty: in
-            turn. The systems are the same either way.
+            `train_system` takes them; its corpus and models too where they are its own.
+        scheduler: the address of a Dask scheduler, or local:N for N processes here, whose workers
+            train one system each. The systems are the same either way.
 
     Raises:
-        StoreError, FolderError: see `train_system`.
+        StoreError, FolderError, Stopped: see `train_system`.
         ClusterError: the scheduler cannot be reached, or its workers cannot train.
     """
-    shared = {"corpus": corpus, "models": models.resolve(), "device": device}
-    if scheduler and (views := [x for x in requests if type(x["store"]) is not FeatureStore]):
-        raise ValueError(f"{type(views[0]['store']).__name__} cannot be sent to a scheduler")
+    tasks = [{"corpus": corpus, "models": models, **request} for request in requests]
+    tasks = [task | {"models": task["models"].resolve()} for task in tasks]
     if not scheduler:
-        return [train_system(**shared, **request) for request in requests]
-    folders = [system_folder(models, **request) for request in requests]
-    tasks = [
-        shared | request | {"store": request["store"].folder.resolve()} for request in requests
-    ]
-    done = train_over_cluster(tasks, scheduler)
+        waiting = [task for task in tasks if not (system_folder(**task) / "system.json").is_file()]
+        if _side_by_side(waiting, device):
+            train_side_by_side(waiting)
+        return [train_system(**task, device=device) for task in tasks]
+    if views := [task for task in tasks if type(task["store"]) is not FeatureStore]:
+        raise ValueError(f"{type(views[0]['store']).__name__} cannot be sent to a scheduler")
+    about = [{"device": device, "store": task["store"].folder.resolve()} for task in tasks]
+    done = train_over_cluster([task | own for task, own in zip(tasks, about)], scheduler)
     for _ in track(done, f"training over {scheduler}", len(tasks), "systems", every_s=0):
         pass
-    return [read_system(folder) for folder in folders]
+    return [read_system(system_folder(**task)) for task in tasks]
+
+
+def _side_by_side(tasks: Sequence[dict], device: str) -> bool:
+    """Whether these systems finish sooner side by side, and can."""
+    if min(len(tasks), torch.get_num_threads()) < 2 or choose_device(device).type != "cpu":
+        return False
+    jobs = [Job(**{x: y for x, y in task.items() if x != "models"}) for task in tasks]
+    return all(map(can_go_apart, jobs))
 
 
 def train_over_cluster(tasks: Sequence[dict], scheduler: str) -> Iterator[Path]:
