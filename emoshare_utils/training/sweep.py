@@ -1,16 +1,19 @@
 """Several systems: side by side in processes here, in turn, or on the workers of a Dask cluster."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from threading import Lock
 
+import pandas as pd
 import torch
 
 from emoshare_utils.cluster import local_device, over_cluster, require_folder, usable_cores
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.device import choose_device
 from emoshare_utils.features.store import FeatureStore
+from emoshare_utils.files import slug
 from emoshare_utils.progress import track
 from emoshare_utils.training.settings import Job
 from emoshare_utils.training.side_by_side import can_go_apart, train_side_by_side
@@ -55,6 +58,29 @@ def train_systems(
     for _ in track(done, f"training over {scheduler}", len(tasks), "systems", every_s=0):
         pass
     return [read_system(system_folder(**task)) for task in tasks]
+
+
+def train_variants(
+    corpus: Corpus,
+    variants: Mapping[str, dict],
+    seeds: Sequence[int],
+    models: Path,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Train every variant of a study with every seed, all in one sweep.
+
+    Args:
+        variants: name -> its store, architecture, sizes and training.
+        models: holds a folder for each variant.
+
+    Returns:
+        The predictions of all; their column encoder is the variant's name.
+    """
+    asked = list(product(variants, seeds))
+    requests = [{**variants[x], "seed": seed, "models": models / slug(x)} for x, seed in asked]
+    made = train_systems(corpus, requests, models, device)
+    found = [system.predictions.assign(encoder=x) for (x, _), system in zip(asked, made)]
+    return pd.concat(found, ignore_index=True)
 
 
 def _side_by_side(tasks: Sequence[dict], device: str) -> bool:
