@@ -153,16 +153,21 @@ def numbers(number: str) -> list[str]:
         rank = people.loc[(best, "rho"), bounds], found.loc[(best, "rho"), bounds]
         error = found.loc[[(x, "MAE") for x in (best, "mse", "soft_rank")], "score"]
         rare = found.loc[("smoothed_labels", "rho"), bounds]
-        return without_signs(*rank[0], *rank[1], *error, *rare)
+        apart = difference(STUDIES, "one_trunk", "separate, soft_rank − separate")[0]
+        return without_signs(*rank[0], apart, *rank[1], *error, *rare)
     if number == "13":
-        found = table(DEMO, "one_trunk").set_index("contrast")
-        squares, ranks = (
-            found.loc[f"one trunk{x} − separate{x}", ["difference", *SPEAKERS]].abs()
-            for x in ("", ", soft_rank")
-        )
-        gains = table(DEMO, "ensembles")["difference"]
-        squares = [squares.iloc[0], *sorted(squares.iloc[1:])]
-        return [short(x) for x in [*squares, *ranks, gains.min(), gains.max()]]
+        said = []
+        for folder in (STUDIES, DEMO):
+            found = table(folder, "one_trunk").set_index("contrast")[["difference", *SPEAKERS]]
+            squares, ranks = (found.loc[f"one trunk{x} − separate{x}"] for x in ("", ", soft_rank"))
+            low, high = squares[SPEAKERS] if folder == STUDIES else sorted(squares[SPEAKERS].abs())
+            said += [squares["difference"], low, high, *ranks]
+            gains = table(folder, "ensembles")["difference"]
+            if folder == STUDIES:
+                said += [*found.loc["separate, soft_rank − separate"], gains.mean()]
+            else:
+                said += [gains.min(), gains.max()]
+        return without_signs(*said)
     if number == "14":
         said = []
         for folder in (STUDIES, DEMO):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from emoshare_utils.training import side_by_side, sweep
 from emoshare_utils.training.losses import LOSSES
 from emoshare_utils.training.settings import Job, Training
 from emoshare_utils.training.side_by_side import can_go_apart
-from emoshare_utils.training.sweep import train_systems
+from emoshare_utils.training.sweep import train_systems, train_variants
 
 SIZES = Sizes(cnn=(4,), pool=2, lstm=4, ffnn_1=(4,), ffnn_2=(4,))
 QUICK = Training(learning_rate=1e-2, batch_size=16, epochs=2)
@@ -53,6 +54,20 @@ def test_side_by_side_is_in_turn_to_the_bit(asked, tmp_path, two_threads, capsys
     assert "at a time" not in capsys.readouterr().out
     assert shares(apart) == shares(in_turn)
     assert apart[0].history.equals(in_turn[0].history)
+
+
+def test_variants_keep_folders_and_names_apart(asked, tmp_path):
+    corpus, (first, *_) = asked
+    variants = {
+        name: {"store": first["store"], "architecture": 1, "sizes": SIZES, "training": training}
+        for name, training in {"a": QUICK, "b": Training(learning_rate=0.1, epochs=1)}.items()
+    }
+    found = train_variants(corpus, variants, [0, 1], tmp_path, "cpu")
+    assert list(found.groupby(["encoder", "seed"]).size().index) == list(product("ab", [0, 1]))
+    alone = train_systems(corpus, [variants["b"] | {"seed": 1}], tmp_path / "alone", "cpu")
+    of_b = found.query("encoder == 'b' and seed == 1")["prediction"]
+    assert list(of_b) == shares(alone)
+    assert len(list(tmp_path.glob("*/fbank/*/system.json"))) == 4 + 1
 
 
 def test_what_cannot_go_apart_is_trained_in_turn(asked, tmp_path, two_threads, monkeypatch):
