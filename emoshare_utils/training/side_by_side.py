@@ -1,7 +1,8 @@
 """Systems of small networks, trained side by side in processes of their own.
 
 A small network keeps one core busy and gains little from a second one: two systems on two cores
-take about the time of one. Each is the same as if it had been trained alone, to the bit.
+take about the time of one. Each computes with one thread, so that its bits depend neither on how
+many cores there are nor on which systems were finished before.
 """
 
 import io
@@ -46,11 +47,10 @@ def train_side_by_side(tasks: Sequence[dict]) -> None:
     Raises:
         Stopped: interrupted. Finished epochs are kept.
     """
-    threads = torch.get_num_threads()
-    workers = min(len(tasks), threads, MOST_WORKERS)
-    alone = {"threads": max(1, threads // workers), "parent": os.getpid()}
-    parallel = Parallel(workers, return_as="generator_unordered")
-    done = parallel(delayed(_train)(task, **alone) for task in tasks)
+    workers = min(len(tasks), torch.get_num_threads(), MOST_WORKERS)
+    # loky by name: with one worker joblib would stay in this process
+    parallel = Parallel(max(2, workers), backend="loky", return_as="generator_unordered")
+    done = parallel(delayed(_train)(task, os.getpid()) for task in tasks)
     try:
         for said in track(done, f"training, {workers} at a time", len(tasks), "systems"):
             print(said, end="", flush=True)
@@ -66,11 +66,11 @@ def train_side_by_side(tasks: Sequence[dict]) -> None:
         print("a process was killed (out of memory?): the rest is trained in turn")
 
 
-def _train(task: dict, threads: int, parent: int) -> str:
+def _train(task: dict, parent: int) -> str:
     """Train one system; returns what it printed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
         train_system(**task, device="cpu")

@@ -31,8 +31,8 @@ def train_systems(
 ) -> list[System]:
     """Train several systems, each as `train_system` does.
 
-    On a CPU systems of small networks are trained side by side, as many as torch has threads;
-    large ones, those with code from outside the package, and all on a GPU, in turn.
+    On a CPU several systems of small networks are trained side by side, as many as torch has
+    threads; large ones, those with code from outside the package, and all on a GPU, in turn.
 
     Args:
         requests: for each system its store, architecture, seed, sizes and training, as
@@ -48,7 +48,7 @@ def train_systems(
     tasks = [task | {"models": task["models"].resolve()} for task in tasks]
     if not scheduler:
         waiting = [task for task in tasks if not (system_folder(**task) / "system.json").is_file()]
-        if _side_by_side(waiting, device):
+        if waiting and _side_by_side(tasks, device):
             train_side_by_side(waiting)
         return [train_system(**task, device=device) for task in tasks]
     if views := [task for task in tasks if type(task["store"]) is not FeatureStore]:

@@ -56,6 +56,16 @@ def test_side_by_side_is_in_turn_to_the_bit(asked, tmp_path, two_threads, capsys
     assert apart[0].history.equals(in_turn[0].history)
 
 
+def test_the_last_one_left_has_the_same_bits(heard, tmp_path, two_threads):
+    corpus, store = heard(tmp_path / "store", train=24, devel=12, test=4)
+    wide = {"store": store, "architecture": 1, "sizes": Sizes(cnn=(64, 64), lstm=32)}
+    requests = [wide | {"training": QUICK, "seed": seed} for seed in (0, 1)]
+    whole = train_systems(corpus, requests, tmp_path / "whole", "cpu")
+    stopped = train_systems(corpus, requests, tmp_path / "stopped", "cpu")
+    (stopped[1].folder / "system.json").unlink()
+    assert shares(train_systems(corpus, requests, tmp_path / "stopped", "cpu")) == shares(whole)
+
+
 def test_variants_keep_folders_and_names_apart(asked, tmp_path):
     corpus, (first, *_) = asked
     variants = {
@@ -92,7 +102,7 @@ def test_a_killed_process_leaves_the_rest_for_this_one(asked, tmp_path, two_thre
     assert any("killed (out of memory?)" in line for line in said)
 
 
-def _die(task: dict, threads: int, parent: int) -> str:
+def _die(task: dict, parent: int) -> str:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
