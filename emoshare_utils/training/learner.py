@@ -10,6 +10,7 @@ from torch import Tensor
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.batches import MicroBatch
 from emoshare_utils.training.early_stopping import EarlyStopping
+from emoshare_utils.training.feature_smoothing import FeatureSmoothing
 from emoshare_utils.training.losses import Loss, mse
 
 KEPT = "weights/"  # in a checkpoint: the weights that are judged and kept
@@ -23,6 +24,7 @@ class Learner:
     Args:
         average: the decay of the exponential moving average of the weights; 0: none.
         warmup: steps over which the learning rate rises to `learning_rate`.
+        smoothing: calibrates what the FFNN reads while it learns; None: nothing does.
 
     Attributes:
         judged: the network that is judged on devel and kept: that of the averaged weights or,
@@ -38,8 +40,10 @@ class Learner:
         average: float = 0.0,
         loss: Loss = mse,
         warmup: int = 0,
+        smoothing: FeatureSmoothing | None = None,
     ) -> None:
         self.network, self.average, self.loss = network, average, loss
+        self.smoothing = smoothing
         self.learning_rate, self.warmup = learning_rate, warmup
         self.judged = copy.deepcopy(network).requires_grad_(False) if average else network
         self.parameters = list(network.parameters())
@@ -62,29 +66,42 @@ class Learner:
         """
         part = None
         for rows, features, lengths in micro_batches:
-            predictions = self.network.regress(features, lengths)
-            of_one = self._derive(predictions, rows, shares, slopes, self.parameters)
+            if self.smoothing is None:
+                predictions = self.network.regress(features, lengths)
+            else:
+                vectors = self.network.vector(*self.network.frames(features, lengths))
+                predictions = self.head(vectors, shares[rows])
+            of_one = self.derive(predictions, rows, shares, slopes, self.parameters)
             part = plus(part, of_one)
         return part
 
-    def gradients_after_cnn(
-        self,
-        batch: MicroBatch,
-        shares: Tensor,
-        slopes: Tensor | None = None,
-    ) -> tuple[Part, Tensor]:
-        """As `gradients`, but of the layers after the CNN, which gave the features of `batch`.
+    def head(self, vectors: Tensor, shares: Tensor) -> Tensor:
+        """Pooled vectors (N, W_l + metadata) of clips with these shares -> predicted ones (N,)."""
+        if self.smoothing is not None:
+            vectors = self.smoothing(vectors, shares)
+        return self.network.ffnn(vectors)
+
+    def after_cnn(self, batch: MicroBatch, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """What the CNN gave, the features of `batch` -> themselves as a leaf, and predictions.
+
+        Args:
+            shares: of the whole batch, (N,).
 
         Returns:
-            The part of these layers, and the gradient of the features, (N, L', W_c).
+            Frames (n, L', W_c), and (n,).
         """
         frames = batch.features.detach().requires_grad_()
-        predictions = self.network.share(frames, batch.lengths)
-        others = self.parameters[len(list(self.network.cnn.parameters())) :]
-        part = self._derive(predictions, batch.rows, shares, slopes, [*others, frames])
-        return part, part[0].pop()
+        if self.smoothing is None:
+            return frames, self.network.share(frames, batch.lengths)
+        vectors = self.network.vector(frames, batch.lengths)
+        return frames, self.head(vectors, shares[batch.rows])
 
-    def _derive(
+    @property
+    def after(self) -> list[Tensor]:
+        """The parameters of the layers after the CNN."""
+        return self.parameters[len(list(self.network.cnn.parameters())) :]
+
+    def derive(
         self,
         predictions: Tensor,
         rows: np.ndarray,
@@ -140,7 +157,9 @@ class Learner:
         """Weights and optimiser: all that training resumes from."""
         adam = self.optimiser.state_dict()["state"]
         learning = self.network.state_dict() if self.average else {}
+        smoothing = self.smoothing.tensors() if self.smoothing else {}
         return {
+            **smoothing,
             **{f"{KEPT}{name}": x for name, x in self.judged.state_dict().items()},
             **{f"{LEARNING}{name}": x for name, x in learning.items()},
             **{f"adam/{i}/{name}": x for i, of_one in adam.items() for name, x in of_one.items()},
@@ -151,6 +170,8 @@ class Learner:
         self.take_weights(tensors)
         if self.average:
             self.network.load_state_dict(_below(LEARNING, tensors))
+        if self.smoothing:
+            self.smoothing.restore(tensors)
         state: dict[int, dict] = {}
         for key, tensor in _below("adam/", tensors).items():
             number, _, name = key.partition("/")

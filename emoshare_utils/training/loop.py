@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from emoshare_utils.models.regressor import Regressor, build
 from emoshare_utils.progress import track
 from emoshare_utils.results.metrics import METRICS
 from emoshare_utils.training import checkpoints
-from emoshare_utils.training.batches import frame_statistics, in_batches, loader_for
+from emoshare_utils.training.batches import Loader, frame_statistics, in_batches, loader_for
+from emoshare_utils.training.feature_smoothing import FeatureSmoothing
 from emoshare_utils.training.learner import Learner
-from emoshare_utils.training.losses import LOSSES, fitted
-from emoshare_utils.training.predictions import predict
+from emoshare_utils.training.losses import LOSSES, fitted, mse
+from emoshare_utils.training.predictions import pooled_vectors, predict
 from emoshare_utils.training.recalibration import recalibrate
 from emoshare_utils.training.settings import Job
 from emoshare_utils.training.steps import step
@@ -56,6 +58,8 @@ def train(
                 step(pool, list(active.values()), micro_batches, targets[batch], shared)
                 if large:
                     give_memory_back()
+            if job.training.loss == "smoothed_features":
+                _take_statistics(pool, active, loader, train_shares, shared)
             judged = [learner.judged for learner in active.values()]
             predicted = predict(pool, judged, loader, devel_ids, shared)
             for (emotion, learner), prediction in zip(active.items(), predicted.T):
@@ -75,6 +79,16 @@ def train(
     return networks, pd.DataFrame(history)
 
 
+def _take_statistics(
+    pool: Executor, active: dict[str, Learner], loader: Loader, shares: pd.DataFrame, shared: bool
+) -> None:
+    """Update the statistics that smooth features, by all clips of train as they are now."""
+    networks = [learner.network for learner in active.values()]
+    vectors = pooled_vectors(pool, networks, loader, shares.index.to_numpy(), shared)
+    for (emotion, learner), of_one in zip(active.items(), vectors):
+        learner.smoothing.update(of_one, shares[emotion].to_numpy())
+
+
 def _active(learners: dict[str, Learner], epoch: int, patience: int) -> dict[str, Learner]:
     """Those that have not stopped before `epoch`."""
     return {
@@ -88,8 +102,8 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
     """A learner for every emotion, with initial weights; shares (clips, emotions) of train.
 
     Raises:
-        ValueError: `recalibrate` with an output that is no sigmoid, or `shared_trunk` with an
-            architecture that computes a share in steps of its own.
+        ValueError: `recalibrate` with an output that is no sigmoid, or `shared_trunk` or the loss
+            smoothed_features with an architecture that computes a share in steps of its own.
     """
     training = job.training
     if training.recalibrate and job.sizes.output != "sigmoid":
@@ -104,11 +118,9 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
         standardise.fit(mean, scale)
     learners, listeners = {}, job.corpus.listeners_of_clips("train")
     trunk = initial(job, "all emotions") if training.shared_trunk else None
-    if trunk is not None and not trunk.has_plain_trunk:
-        raise ValueError(
-            f"shared_trunk: {type(trunk).__name__} computes its shares in steps of its own: train "
-            "its networks separately"
-        )
+    smooth = training.loss == "smoothed_features"
+    if trunk is not None or smooth:
+        _require_plain_trunk(job, "smoothed_features" if trunk is None else "shared_trunk")
     for emotion, mean_share in zip(shares, shares.to_numpy().mean(axis=0)):
         network = initial(job, emotion)
         if trunk is not None:
@@ -118,11 +130,22 @@ def new_learners(job: Job, shares: pd.DataFrame, device: torch.device) -> dict[s
         if training.start_at_mean:
             network.ffnn.start_at(mean_share)
         network = network.to(device)
-        loss = fitted(LOSSES[training.loss], shares[emotion].to_numpy(), listeners)
+        loss = LOSSES[training.loss]
+        loss = mse if smooth else fitted(loss, shares[emotion].to_numpy(), listeners)
+        smoothing = FeatureSmoothing(job.sizes.lstm) if smooth else None
         learners[emotion] = Learner(
-            network, training.learning_rate, training.average, loss, training.warmup
+            network, training.learning_rate, training.average, loss, training.warmup, smoothing
         )
     return learners
+
+
+def _require_plain_trunk(job: Job, setting: str) -> None:
+    network = initial(job, "all emotions")
+    if not network.has_plain_trunk:
+        raise ValueError(
+            f"{setting}: {type(network).__name__} computes its shares in steps of its own: "
+            + ("train its networks separately" if setting == "shared_trunk" else "choose a loss")
+        )
 
 
 def _shares(job: Job, split: str, order: np.random.Generator) -> pd.DataFrame:

@@ -8,7 +8,7 @@ one that depends on the number of listeners, `fit_votes(listeners) -> loss` (`Be
 A batch is computed micro-batch by micro-batch, so that memory does not grow with it. The mean
 squared error is a sum over clips, and so is its gradient. Any other loss is differentiated by the
 whole batch's predictions first (`derivative`), and each micro-batch passes its part
-of that on to the weights: the gradient is exact, and costs one more forward pass.
+of that on to the weights: the gradient is exact, and costs large networks one more forward pass.
 """
 
 from collections.abc import Callable
@@ -143,9 +143,7 @@ class SmoothedLabels:
         """The loss for these shares of train, (n,)."""
         bins = share_bin(shares)
         counts = np.bincount(bins, minlength=SHARE_BINS).astype(float)
-        reach = np.arange(-2, 3)
-        kernel = np.exp(-(reach**2) / (2 * 2.0**2))
-        smoothed = np.convolve(counts, kernel / kernel.sum(), mode="same")
+        smoothed = np.convolve(counts, smoothing_kernel(), mode="same")
         weights = 1 / np.maximum(smoothed, SMALLEST)
         weights = torch.tensor(weights / weights[bins].mean(), dtype=torch.float32)
 
@@ -158,6 +156,17 @@ class SmoothedLabels:
     def __call__(self, predictions: Tensor, shares: Tensor) -> Tensor:
         """Fitted to the batch itself: for a look at it without a training."""
         return self.fit(shares.cpu().numpy())(predictions, shares)
+
+
+def smoothed_features(predictions: Tensor, shares: Tensor) -> Tensor:
+    """The mean squared error, while `feature_smoothing` calibrates what the FFNN reads."""
+    return mse(predictions, shares)
+
+
+def smoothing_kernel() -> np.ndarray:
+    """A Gaussian over 5 bins with a standard deviation of 2, of sum 1 (Yang et al. 2021)."""
+    weights = np.exp(-(np.arange(-2, 3) ** 2) / (2 * 2.0**2))
+    return weights / weights.sum()
 
 
 def median_listeners(listeners: np.ndarray) -> float:
@@ -182,6 +191,7 @@ LOSSES = Registry(
         "soft_rank": soft_rank,
         "balanced_mse": balanced_mse,
         "smoothed_labels": SmoothedLabels(),
+        "smoothed_features": smoothed_features,
     },
 )
 

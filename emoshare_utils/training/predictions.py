@@ -84,6 +84,36 @@ def predict_batch(
     return predictions
 
 
+def pooled_vectors(
+    pool: Executor,
+    networks: Sequence[Regressor],
+    loader: Loader,
+    clip_ids: np.ndarray,
+    shared_trunk: bool = False,
+) -> list[Tensor]:
+    """What the FFNN of each network reads of each clip: (N, W_l + metadata) for each network.
+
+    Args:
+        shared_trunk: as for `predict`.
+    """
+    apart = networks[:1] if shared_trunk else networks
+    found: list[Tensor] = []
+    by_length = np.argsort(loader.store.lengths(clip_ids), kind="stable")
+    for batch, micro_batches in loader.batches(in_batches(by_length, EVALUATION_BATCH), clip_ids):
+        for rows, features, lengths in micro_batches:
+            vectors = list(pool.map(_vectors, apart, repeat(features), repeat(lengths)))
+            if not found:
+                found = [x.new_empty(len(clip_ids), x.shape[1]) for x in vectors]
+            for of_network, x in zip(found, vectors):
+                of_network[batch[rows]] = x
+    return found * len(networks) if shared_trunk else found
+
+
+@torch.no_grad()
+def _vectors(network: Regressor, features: Tensor, lengths: Tensor) -> Tensor:
+    return network.vector(*network.frames(features, lengths))
+
+
 def predict_after_cnns(
     pool: Executor, networks: Sequence[Regressor], groups: Sequence[MicroBatch]
 ) -> Tensor:

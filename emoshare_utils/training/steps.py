@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from emoshare_utils.models.joined import JoinedCNNs, can_join
+from emoshare_utils.models.kernels import is_large
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.batches import MicroBatch, after_cnns
 from emoshare_utils.training.learner import Learner, Part, plus
 from emoshare_utils.training.losses import derivative, mse
-from emoshare_utils.training.predictions import predict_after_cnns, predict_batch
+from emoshare_utils.training.predictions import predict_batch
 
 GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
 
@@ -66,9 +67,9 @@ def _step(
         task.result()
 
 
-def _groups(micro_batches: Sequence[MicroBatch]) -> list[Sequence[MicroBatch]]:
-    """Micro-batches, long and short ones in each group."""
-    return [micro_batches[first::GROUPS] for first in range(min(GROUPS, len(micro_batches)))]
+def _groups(items: Sequence) -> list[Sequence]:
+    """Micro-batches, or their places: long and short ones in each group."""
+    return [items[first::GROUPS] for first in range(min(GROUPS, len(items)))]
 
 
 def _shared_step(
@@ -79,24 +80,40 @@ def _shared_step(
 ) -> None:
     """`step` on one trunk, computed once; every learner updates its own copy of it alike."""
     networks = [learner.network for learner in learners]
-    slopes = _slopes(
-        learners, lambda nets: predict_batch(pool, nets, micro_batches, shared_trunk=True), shares
-    )
     trunk, heads = networks[0].trunk, [list(network.ffnn.parameters()) for network in networks]
     parameters = [*trunk, *itertools.chain(*heads)]
 
-    def of_group(group: Sequence[MicroBatch]) -> tuple[list[Tensor], Tensor]:
+    def predict(batch: MicroBatch) -> Tensor:
+        vectors = networks[0].vector(*networks[0].frames(batch.features, batch.lengths))
+        of_heads = [
+            learner.head(vectors, of_one) for learner, of_one in zip(learners, shares[batch.rows].T)
+        ]
+        return torch.stack(of_heads, dim=1)
+
+    small = not is_large(networks[0], micro_batches[0].features.device)
+    kept = list(pool.map(predict, micro_batches)) if small else None  # large ones fill the memory
+    slopes = _slopes(
+        learners,
+        lambda nets: (
+            _in_rows(micro_batches, kept)
+            if kept
+            else predict_batch(pool, nets, micro_batches, shared_trunk=True)
+        ),
+        shares,
+    )
+
+    def of_group(places: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         part = None
-        for rows, features, lengths in group:
-            vector = networks[0].vector(*networks[0].frames(features, lengths))
-            predictions = torch.stack([network.ffnn(vector) for network in networks], dim=1)
+        for place in places:
+            rows = micro_batches[place].rows
+            predictions = kept[place] if kept else predict(micro_batches[place])
             errors = (predictions - shares[rows].to(predictions.device)).square().sum(0)
             loss = _linear(errors / len(shares), predictions, slopes, rows)
             gradients = torch.autograd.grad(loss, parameters)
             part = plus(part, (list(gradients), errors.detach().cpu()))
         return part
 
-    groups = _groups(micro_batches)
+    groups = _groups(range(len(micro_batches)))
     gradients, errors = reduce(plus, pool.map(of_group, groups))  # in their order
     found = dict(zip(parameters, gradients))
     for learner, head, squared_error in zip(learners, heads, errors.tolist()):
@@ -134,16 +151,26 @@ def _joined_step(
     longest_first = pool.map(lambda batch: joined(*batch[1:]), micro_batches[::-1])
     frames = list(longest_first)[::-1]
     groups = after_cnns(micro_batches, frames)
-    slopes = _slopes(learners, lambda nets: predict_after_cnns(pool, nets, groups), shares)
+
+    def forward(place: int) -> list[tuple[Tensor, Tensor]]:
+        own = (MicroBatch(rows, features[place], lengths) for rows, features, lengths in groups)
+        return [learners[place].after_cnn(batch, shares.T[place]) for batch in own]
+
+    kept = list(pool.map(forward, range(len(learners))))  # the graphs of small networks
+
+    def predicted(_: list[Regressor]) -> Tensor:
+        of_networks = ([predictions for _, predictions in of_one] for of_one in kept)
+        return torch.stack([_in_rows(groups, of_one) for of_one in of_networks], dim=1)
+
+    slopes = _slopes(learners, predicted, shares)
 
     def after_cnn(place: int) -> tuple[Part, list[Tensor]]:
-        total, gradients = None, []
-        for rows, features, lengths in groups:
-            part, gradient = learners[place].gradients_after_cnn(
-                MicroBatch(rows, features[place], lengths), shares.T[place], slopes[place]
-            )
+        total, gradients, learner = None, [], learners[place]
+        for (rows, *_), (leaf, predictions) in zip(groups, kept[place]):
+            by = [*learner.after, leaf]
+            part = learner.derive(predictions, rows, shares.T[place], slopes[place], by)
+            gradients.append(part[0].pop())
             total = plus(total, part)
-            gradients.append(gradient)
         return total, gradients
 
     parts, gradients = zip(*pool.map(after_cnn, range(len(learners))))
@@ -177,6 +204,13 @@ def _apart(gradients: Sequence[Sequence[Tensor]], outputs: Sequence[Tensor]) -> 
         _, clips, length, _ = output.shape
         yield rest[:, :clips, :length]
         rest = rest[:, clips:]
+
+
+def _in_rows(micro_batches: Sequence[MicroBatch], found: Sequence[Tensor]) -> Tensor:
+    """What was found for each micro-batch, (n, ...), in the rows of the batch."""
+    whole = torch.cat([x.detach().cpu() for x in found])
+    order = np.concatenate([rows for rows, *_ in micro_batches])
+    return whole[torch.from_numpy(np.argsort(order))]
 
 
 def _slopes(
