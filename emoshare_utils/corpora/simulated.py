@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from emoshare_utils.corpora.clip_table import Corpus, CorpusError
 from emoshare_utils.corpora.simulation.espeak import SAMPLE_RATE_HZ, Espeak
 from emoshare_utils.corpora.simulation.listeners import rate
-from emoshare_utils.corpora.simulation.model import APPRAISALS, Model
+from emoshare_utils.corpora.simulation.model import APPRAISALS, PHRASES, Model
 from emoshare_utils.corpora.simulation.voices import perform, plan, samples_in, write_wav
 from emoshare_utils.files import (
     DamagedError,
@@ -39,6 +40,7 @@ def read(
     seed: int = 0,
     n_listeners: int = 200,
     model: Model | None = None,
+    languages: Sequence[str] | None = None,
 ) -> tuple[Corpus, Path]:
     """Speak the corpus into `root / "wav"` and let the simulated listeners rate it.
 
@@ -51,13 +53,14 @@ def read(
         seed: of everything random, 0 or more.
         n_listeners: the pool from which each clip's panel is drawn.
         model: the constants; None for `Model()`.
+        languages: of the speakers, who take them in turn; None: all of `model.PHRASES`.
 
     Returns:
         The corpus, with the columns valence, arousal, dominance and expected_<emotion> (the share
         expected of a new panel) after the shares; and the file that says what was made.
 
     Raises:
-        CorpusError: an argument is out of range.
+        CorpusError: an argument is out of range, or a language unknown.
         SpeechError: eSpeak NG cannot speak.
     """
     model = model or Model()
@@ -70,11 +73,16 @@ def read(
         if value < least:
             raise CorpusError(f"{name} = {value}: expected {least} or more, {why}")
 
+    spoken = list(PHRASES) if languages is None else list(dict.fromkeys(languages))
+    if not spoken or not set(spoken) <= set(PHRASES):
+        raise CorpusError(f"languages = {spoken}: expected some of {', '.join(PHRASES)}")
+
     root = root.resolve()
-    clips = plan(n_clips, seed, speakers, model)
+    clips = plan(n_clips, seed, speakers, model, spoken)
     clips["path"] = AUDIO + "/" + clips["clip_id"] + ".wav"
     shares = rate(clips, seed, n_listeners, model)
-    key = _key({"n_clips": n_clips, "seed": seed, "speakers": speakers, "model": asdict(model)})
+    made_of = {"n_clips": n_clips, "seed": seed, "speakers": speakers, "model": asdict(model)}
+    key = _key(made_of | ({} if languages is None else {"languages": spoken}))
     samples = _speak_missing(clips, root, seed, model, key)
 
     emotions = list(model.profiles)

@@ -77,7 +77,7 @@ def judge(corpus: Corpus, predictions: pd.DataFrame) -> Judged:
     emotions = list(corpus.emotions)
     predicted = predictions.pivot(index="clip_id", columns="emotion", values="prediction")
     clips = corpus.clips.dropna(subset=emotions)
-    expected = _expected(corpus, clips)
+    expected = expected_shares(corpus, clips)
     here = clips["clip_id"].isin(predicted.index).to_numpy()
     clips, expected = clips[here], expected[:, here]
     if clips["speaker"].isna().any():
@@ -87,7 +87,7 @@ def judge(corpus: Corpus, predictions: pd.DataFrame) -> Judged:
     return Judged(shares, predicted.to_numpy(float), expected, *ids, corpus.emotions)
 
 
-def _expected(corpus: Corpus, clips: pd.DataFrame) -> np.ndarray:
+def expected_shares(corpus: Corpus, clips: pd.DataFrame) -> np.ndarray:
     """Expected shares of these clips, (draws, n, E)."""
     emotions = list(corpus.emotions)
     columns = [f"{EXPECTED}{emotion}" for emotion in emotions]

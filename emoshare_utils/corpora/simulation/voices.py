@@ -1,6 +1,7 @@
 """Synthetic speakers: the cues of every clip (S1, S2), and the speech made of them (S3)."""
 
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ VARIANTS = ("f1", "m1", "f2", "m2", "f3", "m3", "f4", "m4", "f5", "m7")  # eSpea
 WAV_HEADER_BYTES = 44
 
 
-def plan(n_clips: int, seed: int, speakers: int, model: Model) -> pd.DataFrame:
+def plan(
+    n_clips: int, seed: int, speakers: int, model: Model, languages: Sequence[str] = tuple(PHRASES)
+) -> pd.DataFrame:
     """One row per clip: its name, speaker, appraisal, cues (S1, S2) and phrases to choose from."""
-    voices = _voices(speakers)
+    voices = _voices(speakers, languages)
     base, speaker, effect, performance = map(np.array, zip(*model.cues.values()))
     rows = []
     for i in range(n_clips):
@@ -106,18 +109,18 @@ def samples_in(file: Path) -> int | None:
     return n_samples if file.stat().st_size == WAV_HEADER_BYTES + 2 * n_samples else None
 
 
-def _voices(speakers: int) -> list[dict]:
+def _voices(speakers: int, languages: Sequence[str]) -> list[dict]:
     """Speaker, split, language and eSpeak NG voice.
 
     A language has each variant of the voice once before it has one twice.
     """
     others = max(2, round(0.2 * speakers))
     sizes = {"train": speakers - 2 * others, "devel": others, "test": others}
-    voices, speakers_of = [], dict.fromkeys(PHRASES, 0)
+    voices, speakers_of = [], dict.fromkeys(languages, 0)
     for split in SPLITS:
         for i in range(sizes[split]):
-            number = i % len(PHRASES)
-            language = list(PHRASES)[number]
+            number = i % len(languages)
+            language = languages[number]
             # Odd steps through the variants: women and men take turns.
             variant = VARIANTS[(3 * speakers_of[language] + number) % len(VARIANTS)]
             speakers_of[language] += 1

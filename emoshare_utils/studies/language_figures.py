@@ -1,0 +1,81 @@
+"""Pictures of what an encoder is worth in languages that it heard, and in others."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from emoshare_utils.names import label
+from emoshare_utils.results.figures import style
+from emoshare_utils.results.figures.forest import OVER_SPEAKERS
+
+MARKS = "osD^v"  # of encoders, the control's first
+
+
+def fractions_by_language(table: pd.DataFrame, control: str) -> Figure:
+    """The fraction of the ceiling in each language: a row per language, a mark per encoder.
+
+    Args:
+        table: as `languages.language_table` returns it.
+    """
+    languages, encoders = (list(table[x].unique()) for x in ("language", "encoder"))
+    encoders = [control, *(x for x in encoders if x != control)]
+    beside = style.side_by_side(len(encoders), 0.7 / len(encoders))
+    with style.drawing(style.PAGE_IN, 1.1 + 0.13 * len(languages) * len(encoders)) as figure:
+        axes = figure.subplots()
+        for encoder, offset, mark in zip(encoders, beside, MARKS):
+            of = table[table["encoder"] == encoder].set_index("language").loc[languages]
+            for y, row in enumerate(of.itertuples()):
+                axes.plot([row.low, row.high], [y + offset] * 2, **OVER_SPEAKERS)
+                face = style.GREY if encoder == control else "black" if row.heard else "white"
+                axes.plot(row.of_ceiling, y + offset, mark, ms=4, mew=0.7, mec="black", mfc=face)
+        speakers = table.drop_duplicates("language")["n_speakers"]
+        style.name_rows(axes, [f"{x} ({n})" for x, n in zip(languages, speakers)])
+        axes.set_xlabel("fraction of the ceiling")
+        look = {"ls": "", "ms": 4, "mew": 0.7, "mec": "black"}
+        keys = {
+            label(x): Line2D(
+                [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
+            )
+            for x, mark in zip(encoders, MARKS)
+        }
+        intervals = table["low"].notna().any()
+        if intervals:
+            keys["95 % interval over speakers and seeds"] = Line2D([], [], **OVER_SPEAKERS)
+        style.legend(figure, keys)
+        few = "" if intervals else "; no interval: too few clips or speakers"
+        figure.supxlabel(
+            f"in brackets: speakers; black: the encoder heard the language, white: not; "
+            f"grey: the control{few}"
+        )
+    return figure
+
+
+def worth(table: pd.DataFrame, control: str) -> Figure:
+    """What hearing a language is worth: a row per encoder.
+
+    Args:
+        table: as `languages.worth_of_hearing` returns it.
+    """
+    together = len(table) > 1
+    with style.drawing(style.PAGE_IN, 0.95 + 0.22 * len(table)) as figure:
+        axes = figure.subplots()
+        for y, row in enumerate(table.itertuples()):
+            low, high = (row.low_all, row.high_all) if together else (row.low, row.high)
+            axes.plot([low, high], [y, y], **OVER_SPEAKERS)
+            face = "black" if low > 0 or high < 0 else "white"
+            axes.plot(row.difference, y, "o", ms=4, mew=0.7, mec="black", mfc=face, zorder=3)
+            words = [style.signed(row.difference)]
+            words += [] if row.note else [f"[{style.signed(low)}, {style.signed(high)}]"]
+            style.at_right(axes, y, " ".join(words))
+        axes.axvline(0, color="black", lw=0.6, zorder=1)
+        style.name_rows(axes, [label(x) for x in table["encoder"]])
+        joint = f" of all {len(table)} together (Bonferroni)" if together else ""
+        none = " | ".join(filter(None, table["note"].unique()))
+        lines = [
+            f"gain over {label(control)} in fractions of the ceiling: languages heard less others",
+            f"lines: 95 % intervals over speakers and seeds{joint}; filled: leaves out 0"
+            if not none
+            else f"no interval: {none}",
+        ]
+        figure.supxlabel("\n".join(lines))
+    return figure

@@ -1,0 +1,196 @@
+"""Languages that an encoder never heard: what of each language's ceiling its systems reach.
+
+A language may be easier than another for any system, and its votes noisier. So an encoder is set
+against a control that heard no language more than another (mel bands), language by language and on
+the same resamples of speakers; what it gains in the languages that it heard, less what it gains in
+the others, is what having heard a language is worth.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from emoshare_utils.corpora.clip_table import Corpus
+from emoshare_utils.names import UnknownName, nearest
+from emoshare_utils.results.bootstrap import bootstrap, interval, joint_interval
+from emoshare_utils.results.enough import too_few
+from emoshare_utils.results.metrics import mean_over_emotions, rhos
+from emoshare_utils.studies.groups import expected_shares
+
+ARCHITECTURE = 1  # whose networks are compared
+Heard = Mapping[str, Sequence[str]]  # encoder -> the languages that it was pretrained on
+
+
+class Language(NamedTuple):
+    """One language's clips: the fraction of the ceiling that each encoder reaches.
+
+    Attributes:
+        n, n_speakers: clips and speakers.
+        ceiling: mean rho of the expected share.
+        value: encoder -> the fraction, of the mean rho over seeds.
+        samples: encoder -> the same in each resample of speakers and seeds, (B,).
+    """
+
+    n: int
+    n_speakers: int
+    ceiling: float
+    value: dict[str, float]
+    samples: dict[str, np.ndarray]
+
+
+def by_language(
+    corpus: Corpus,
+    predictions: pd.DataFrame,
+    encoders: Sequence[str],
+    split: str = "devel",
+    resamples: int = 1000,
+) -> dict[str, Language]:
+    """What the networks of each encoder reach in each language of the corpus.
+
+    Args:
+        predictions: of several encoders, with the same seeds; those of Architecture 1 are used.
+        resamples: of each language's speakers, and of the seeds (as `comparisons.compare` draws
+            them).
+
+    Raises:
+        UnknownName: no predictions of an encoder.
+        ValueError: clips have no language or speaker, or nothing is known of expected shares.
+    """
+    clips = corpus.split(split).dropna(subset=list(corpus.emotions))
+    if clips[["language", "speaker"]].isna().any(axis=None):
+        raise ValueError("the language or the speaker of a clip is not known: add it to the table")
+    expected = expected_shares(corpus, clips)
+    if not len(expected):
+        raise ValueError("nothing is known of expected shares: n_raters says how many listened")
+    systems, seeds = _predicted(predictions, clips, encoders, split, corpus.emotions)
+    drawn, found = _seeds_drawn(seeds, resamples), {}
+    for number, language in enumerate(sorted(clips["language"].unique())):
+        here = (clips["language"] == language).to_numpy()
+        shares = clips.loc[here, list(corpus.emotions)].to_numpy(float)
+        speakers = clips.loc[here, "speaker"].to_numpy()
+        of = np.concatenate([systems[:, here], expected[:, here]])
+        samples = mean_over_emotions(bootstrap(shares, of, resamples, number, speakers))
+        value = mean_over_emotions(np.array([rhos(shares, one) for one in of]))
+        k, apart = len(systems), (len(encoders), seeds)
+        ceiling, ceilings = value[k:].mean(), samples[:, k:].mean(axis=1)
+        means = np.einsum("bes,bs->eb", samples[:, :k].reshape(-1, *apart), drawn) / ceilings
+        values = value[:k].reshape(apart).mean(axis=1) / ceiling
+        found[language] = Language(
+            n=len(shares),
+            n_speakers=len(np.unique(speakers)),
+            ceiling=float(ceiling),
+            value=dict(zip(encoders, values.tolist())),
+            samples=dict(zip(encoders, means)),
+        )
+    return found
+
+
+def _predicted(
+    predictions: pd.DataFrame,
+    clips: pd.DataFrame,
+    encoders: Sequence[str],
+    split: str,
+    emotions: Sequence[str],
+) -> tuple[np.ndarray, int]:
+    """What each encoder's networks of each seed predict, (encoders * seeds, n, E), and the seeds'
+    number.
+    """
+    rows = predictions[
+        (predictions["split"] == split) & (predictions["architecture"] == ARCHITECTURE)
+    ]
+    known = rows["encoder"].unique()
+    for encoder in encoders:
+        if encoder not in known:
+            raise UnknownName(f"no {split} predictions of {encoder!r}: {nearest(encoder, known)}")
+    rows = rows[rows["encoder"].isin(encoders)]
+    about = ["encoder", "seed", "emotion"]
+    wide = rows.pivot(index="clip_id", columns=about, values="prediction")
+    wide, seeds = wide.reindex(clips["clip_id"]), sorted(rows["seed"].unique())
+    names = list(emotions)
+    systems = [wide[encoder, seed][names].to_numpy() for encoder in encoders for seed in seeds]
+    return np.stack(systems), len(seeds)
+
+
+def _seeds_drawn(seeds: int, resamples: int) -> np.ndarray:
+    """The weight of each seed in each resample, (B, seeds): n - 1 of n are drawn."""
+    if seeds == 1:
+        return np.ones((resamples, 1))
+    drawn = np.random.default_rng(0).integers(0, seeds, (resamples, seeds - 1))
+    return (drawn[..., None] == np.arange(seeds)).mean(axis=1)
+
+
+def language_table(found: Mapping[str, Language], heard: Heard) -> pd.DataFrame:
+    """A row per language and encoder: language, n, n_speakers, ceiling, encoder, heard,
+    of_ceiling with its interval over speakers and seeds (low, high), and note: why there is none.
+    """
+    rows = []
+    for language, one in found.items():
+        note = too_few(one.n, one.n_speakers)
+        for encoder, value in one.value.items():
+            low, high = (np.nan, np.nan) if note else interval(one.samples[encoder], one.n_speakers)
+            row = {"language": language, "n": one.n, "n_speakers": one.n_speakers}
+            row |= {"ceiling": one.ceiling, "encoder": encoder}
+            row |= {"heard": language in heard.get(encoder, ()), "of_ceiling": value}
+            rows.append(row | {"low": low, "high": high, "note": note})
+    return pd.DataFrame(rows)
+
+
+def worth_of_hearing(found: Mapping[str, Language], heard: Heard, control: str) -> pd.DataFrame:
+    """What each encoder gains on the control in the languages it heard, and in the others.
+
+    Languages count alike. Where each of several encoders heard what the others did not, the control
+    cancels in their mean: each language's systems are then compared with one another.
+
+    Returns:
+        One row per encoder, and one for the mean of all where there are several: encoder, heard and
+        others (how many languages), n_speakers (of the smaller part), gain_heard, gain_others,
+        difference, low, high, and low_all, high_all: for all rows together (Bonferroni); note: why
+        there is no interval.
+
+    Raises:
+        ValueError: an encoder heard all languages of the corpus, or none.
+    """
+    gains = {
+        encoder: _gain(found, languages, encoder, control) for encoder, languages in heard.items()
+    }
+    if len(gains) > 1:
+        values, samples, about = zip(*gains.values())
+        small = min(about, key=lambda one: one["n_speakers"])
+        gains["mean of all"] = np.mean(values, axis=0), np.mean(samples, axis=0), small
+    rows = []
+    for encoder, (value, samples, about) in gains.items():
+        difference, drawn = value[0] - value[1], samples[0] - samples[1]
+        units, note = about["n_speakers"], about["note"]
+        alone = (np.nan, np.nan) if note else interval(drawn, units)
+        all_of = (np.nan, np.nan) if note else joint_interval(difference, drawn, units, len(gains))
+        row = {"encoder": encoder} | about | {"gain_heard": value[0], "gain_others": value[1]}
+        row |= {"difference": difference} | dict(zip(("low", "high"), alone))
+        rows.append(row | dict(zip(("low_all", "high_all"), all_of)))
+    return pd.DataFrame(rows)
+
+
+def _gain(
+    found: Mapping[str, Language], languages: Sequence[str], encoder: str, control: str
+) -> tuple[np.ndarray, np.ndarray, dict]:
+    """The mean gain in the languages that were heard and in the others, (2,); resamples (2, B)."""
+    parts = [one for one in found if one in languages], [x for x in found if x not in languages]
+    if not all(parts):
+        raise ValueError(
+            f"{encoder} heard {', '.join(languages) or 'none'}, and the corpus has "
+            f"{', '.join(found)}: some of these heard and some not are needed"
+        )
+    gain = {
+        x: (one.value[encoder] - one.value[control], one.samples[encoder] - one.samples[control])
+        for x, one in found.items()
+    }
+    value = np.array([np.mean([gain[x][0] for x in part]) for part in parts])
+    samples = np.stack([np.mean([gain[x][1] for x in part], axis=0) for part in parts])
+    n_speakers = min(sum(found[x].n_speakers for x in part) for part in parts)
+    note = next(
+        (f"{x}: {why}" for x, one in found.items() if (why := too_few(one.n, one.n_speakers))),
+        "",
+    )
+    about = {"heard": len(parts[0]), "others": len(parts[1]), "n_speakers": n_speakers}
+    return value, samples, about | {"note": note}
