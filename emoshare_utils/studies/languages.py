@@ -107,7 +107,7 @@ def _predicted(
     rows = rows[rows["encoder"].isin(encoders)]
     about = ["encoder", "seed", "emotion"]
     wide = rows.pivot(index="clip_id", columns=about, values="prediction")
-    wide, seeds = wide.reindex(clips["clip_id"]), sorted(rows["seed"].unique())
+    wide, seeds = wide.sort_index(axis=1).reindex(clips["clip_id"]), sorted(rows["seed"].unique())
     names = list(emotions)
     systems = [wide[encoder, seed][names].to_numpy() for encoder in encoders for seed in seeds]
     return np.stack(systems), len(seeds)

@@ -12,7 +12,7 @@ import soundfile
 
 from emoshare_utils import corpora
 from emoshare_utils.corpora import simulated
-from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS, Corpus
+from emoshare_utils.corpora.clip_table import PAPER_EMOTIONS, Corpus, CorpusError
 from emoshare_utils.corpora.simulation.espeak import (
     SAMPLE_RATE_HZ,
     Espeak,
@@ -20,7 +20,7 @@ from emoshare_utils.corpora.simulation.espeak import (
     Utterance,
 )
 from emoshare_utils.corpora.simulation.listeners import rate
-from emoshare_utils.corpora.simulation.model import APPRAISALS, Model
+from emoshare_utils.corpora.simulation.model import APPRAISALS, PHRASES, Model
 from emoshare_utils.corpora.simulation.voices import equalise, perform, plan
 
 SMALL = {"n_clips": 30, "seed": 3, "speakers": 10}
@@ -191,6 +191,16 @@ def test_what_a_killed_run_left_is_removed(corpus, tmp_path):
     (tmp_path / "wav" / "sim_00007.wav").unlink()
     build(tmp_path, **SMALL)
     assert digests(tmp_path / "wav") == digests(corpus.root / "wav")
+
+
+def test_speakers_of_chosen_languages(tmp_path):
+    few = {**SMALL, "languages": ["tr", "en"]}
+    found, _ = simulated.read(tmp_path, **few)
+    assert set(found.clips["language"]) == {"tr", "en"}
+    assert found.clips["speaker"].str[:2].eq(found.clips["language"]).all()
+    assert set(plan(30, 0, 30, Model())["language"]) == set(PHRASES)
+    with pytest.raises(CorpusError, match=r"languages = \['xx'\]: expected some of de, en, es"):
+        simulated.read(tmp_path, **SMALL | {"languages": ["xx"]})
 
 
 def test_a_second_build_speaks_nothing(corpus, monkeypatch):
