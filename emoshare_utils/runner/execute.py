@@ -9,7 +9,7 @@ from typing import Any
 
 from emoshare_utils.paths import Run, home, shown
 from emoshare_utils.runner.notebooks import Notebook
-from emoshare_utils.runner.screen import Screen, plain
+from emoshare_utils.runner.screen import Screen, plain, say
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 ERROR_LINES = 15
@@ -40,7 +40,14 @@ def execute(
     copy = this.notebooks / f"{notebook.name}.ipynb"
     screen = Screen(notebook.name)
     try:
-        _run_cells(notebook, given, copy, screen, extensions)
+        try:
+            _run_cells(notebook, given, copy, screen, extensions)
+        except RuntimeError as error:
+            if screen.index is not None:
+                raise
+            # kernels that start at the same moment may choose the same port
+            say(f"{notebook.name}  the kernel did not start, once more ({error})")
+            _run_cells(notebook, given, copy, screen, extensions)
         return
     except PapermillExecutionError as error:
         trace = plain("\n".join(error.traceback))

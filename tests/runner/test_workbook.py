@@ -16,6 +16,7 @@ from toy_notebooks import FOLDERS, PROFILE, edit, ran, write
 from emoshare_utils import __main__
 from emoshare_utils.files import FolderError, locked
 from emoshare_utils.paths import Run, resolve
+from emoshare_utils.runner import execute
 from emoshare_utils.runner.execute import NotebookFailed
 from emoshare_utils.runner.notebooks import WorkbookError
 from emoshare_utils.runner.publishing import publish
@@ -230,6 +231,26 @@ def test_a_notebook_that_ends_early_has_failed(project, cell, error):
     outputs = [output for c in copy.cells for output in c.get("outputs", [])]
     assert any(f"{o.ename}: {o.evalue}".startswith(error) for o in outputs if "ename" in o)
     assert run("demo", {"skip": True})[0].ran
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_kernel_that_does_not_start_is_started_once_more(three, monkeypatch, capsys, failing):
+    run_cells, starts = execute._run_cells, []
+
+    def no_port(*arguments):
+        starts.append(arguments)
+        if len(starts) <= failing:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        run_cells(*arguments)
+
+    monkeypatch.setattr(execute, "_run_cells", no_port)
+    if failing == 1:
+        assert ran(run("demo")) == ["01", "02", "03"]
+        assert "01_data  the kernel did not start, once more (Kernel" in capsys.readouterr().out
+    else:
+        with pytest.raises(NotebookFailed, match="01_data failed in its start:"):
+            run("demo")
+    assert len(starts) == (4 if failing == 1 else 2)
 
 
 def wait_for(path):
