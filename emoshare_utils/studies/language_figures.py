@@ -7,11 +7,18 @@ from matplotlib.lines import Line2D
 from emoshare_utils.names import label
 from emoshare_utils.results.figures import style
 from emoshare_utils.results.figures.forest import OVER_SPEAKERS
+from emoshare_utils.studies.languages import Heard
 
 MARKS = "osD^v"  # of encoders, the control's first
 
 
-def fractions_by_language(table: pd.DataFrame, control: str) -> Figure:
+def name(encoder: str, heard: Heard) -> str:
+    """An encoder, a folder by its last part, with the languages it heard in brackets."""
+    said = label(encoder.rpartition("/")[2])
+    return f"{said} ({', '.join(heard[encoder])})" if encoder in heard else said
+
+
+def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
     """The fraction of the ceiling in each language: a row per language, a mark per encoder.
 
     Args:
@@ -33,7 +40,7 @@ def fractions_by_language(table: pd.DataFrame, control: str) -> Figure:
         axes.set_xlabel("fraction of the ceiling")
         look = {"ls": "", "ms": 4, "mew": 0.7, "mec": "black"}
         keys = {
-            label(x): Line2D(
+            name(x, heard): Line2D(
                 [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
             )
             for x, mark in zip(encoders, MARKS)
@@ -50,7 +57,7 @@ def fractions_by_language(table: pd.DataFrame, control: str) -> Figure:
     return figure
 
 
-def worth(table: pd.DataFrame, control: str) -> Figure:
+def worth(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
     """What hearing a language is worth: a row per encoder.
 
     Args:
@@ -68,7 +75,7 @@ def worth(table: pd.DataFrame, control: str) -> Figure:
             words += [] if row.note else [f"[{style.signed(low)}, {style.signed(high)}]"]
             style.at_right(axes, y, " ".join(words))
         axes.axvline(0, color="black", lw=0.6, zorder=1)
-        style.name_rows(axes, [label(x) for x in table["encoder"]])
+        style.name_rows(axes, [name(x, heard) for x in table["encoder"]])
         joint = f" of all {len(table)} together (Bonferroni)" if together else ""
         none = " | ".join(filter(None, table["note"].unique()))
         lines = [

@@ -96,8 +96,8 @@ def test_too_few_speakers_are_an_open_question():
     assert worth[["low", "high", "low_all", "high_all"]].isna().all(axis=None)
     assert worth["note"].str.contains("^de: 4 speakers: too few for an interval").all()
     for figure in (
-        language_figures.fractions_by_language(table, "mel"),
-        language_figures.worth(worth, "mel"),
+        language_figures.fractions_by_language(table, HEARD, "mel"),
+        language_figures.worth(worth, HEARD, "mel"),
     ):
         assert "no interval" in figure.get_supxlabel()
 
@@ -107,12 +107,15 @@ def test_pictures_mark_what_was_heard():
     found = by_language(corpus, predictions, ["a", "b", "mel"], resamples=50)
     table = language_table(found, HEARD)
     assert table.groupby("encoder")["heard"].sum().to_dict() == {"a": 2, "b": 2, "mel": 0}
-    (axes,) = language_figures.fractions_by_language(table, "mel").axes
+    (axes,) = language_figures.fractions_by_language(table, HEARD, "mel").axes
     dots = [line for line in axes.lines if line.get_marker() in language_figures.MARKS]
     faces = [line.get_markerfacecolor() for line in dots]
     assert (faces.count("black"), faces.count("white"), len(faces)) == (4, 4, 12)
-    (axes,) = language_figures.worth(worth_of_hearing(found, HEARD, "mel"), "mel").axes
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b", "mean of all"]
+    worth = worth_of_hearing(found, HEARD, "mel")
+    (axes,) = language_figures.worth(worth, HEARD, "mel").axes
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["a (de, en)", "b (fr, it)", "mean of all"]
+    assert language_figures.name("runs/a/encoders/hubert-mini-0", {}) == "hubert-mini-0"
 
 
 def test_what_cannot_be_compared_is_refused():
