@@ -19,7 +19,7 @@ def name(encoder: str, heard: Heard) -> str:
 
 
 def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
-    """The fraction of the ceiling in each language: a row per language, a mark per encoder.
+    """Rho and the fraction of the ceiling in each language: a row for it, a mark per encoder.
 
     Args:
         table: as `languages.language_table` returns it.
@@ -28,33 +28,46 @@ def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Fi
     encoders = [control, *(x for x in encoders if x != control)]
     beside = style.side_by_side(len(encoders), 0.7 / len(encoders))
     with style.drawing(style.PAGE_IN, 1.1 + 0.13 * len(languages) * len(encoders)) as figure:
-        axes = figure.subplots()
+        left, right = figure.subplots(1, 2, sharey=True)
         for encoder, offset, mark in zip(encoders, beside, MARKS):
             of = table[table["encoder"] == encoder].set_index("language").loc[languages]
             for y, row in enumerate(of.itertuples()):
-                axes.plot([row.low, row.high], [y + offset] * 2, **OVER_SPEAKERS)
                 face = style.GREY if encoder == control else "black" if row.heard else "white"
-                axes.plot(row.of_ceiling, y + offset, mark, ms=4, mew=0.7, mec="black", mfc=face)
-        speakers = table.drop_duplicates("language")["n_speakers"]
-        style.name_rows(axes, [f"{x} ({n})" for x, n in zip(languages, speakers)])
-        axes.set_xlabel("fraction of the ceiling")
-        look = {"ls": "", "ms": 4, "mew": 0.7, "mec": "black"}
-        keys = {
-            name(x, heard): Line2D(
-                [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
-            )
-            for x, mark in zip(encoders, MARKS)
-        }
-        intervals = table["low"].notna().any()
-        if intervals:
-            keys["95 % interval over speakers and seeds"] = Line2D([], [], **OVER_SPEAKERS)
-        style.legend(figure, keys)
-        few = "" if intervals else "; no interval: too few clips or speakers"
-        figure.supxlabel(
-            f"in brackets: speakers; black: the encoder heard the language, white: not; "
-            f"grey: the control{few}"
-        )
+                look = {"marker": mark, "ms": 4, "mew": 0.7, "mec": "black", "mfc": face}
+                left.plot(row.rho, y + offset, **look)
+                right.plot([row.low, row.high], [y + offset] * 2, **OVER_SPEAKERS)
+                right.plot(row.of_ceiling, y + offset, **look)
+        of_languages = table.drop_duplicates("language")
+        for y, ceiling in enumerate(of_languages["ceiling"]):
+            left.plot([ceiling] * 2, [y - 0.35, y + 0.35], color=style.SHARES, lw=1.2)
+        speakers = of_languages["n_speakers"]
+        style.name_rows(left, [f"{x} ({n})" for x, n in zip(languages, speakers)])
+        right.tick_params(axis="y", length=0)
+        right.spines["left"].set_visible(False)
+        left.set_xlabel("mean ρ")
+        right.set_xlabel("fraction of the ceiling")
+        style.legend(figure, _keys(encoders, heard, control), columns=3)
+        figure.supxlabel("\n".join(_caption(table)))
     return figure
+
+
+def _keys(encoders: list[str], heard: Heard, control: str) -> dict[str, Line2D]:
+    look = {"ls": "", "ms": 4, "mew": 0.7, "mec": "black"}
+    keys = {
+        name(x, heard): Line2D(
+            [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
+        )
+        for x, mark in zip(encoders, MARKS)
+    }
+    keys["ρ of the expected share"] = Line2D([], [], color=style.SHARES, lw=1.2)
+    return keys | {"95 % interval over speakers and seeds": Line2D([], [], **OVER_SPEAKERS)}
+
+
+def _caption(table: pd.DataFrame) -> list[str]:
+    notes = table["note"].unique()
+    few = f"no interval: {' | '.join(filter(None, notes))}" if any(notes) else ""
+    marks = "in brackets: speakers; black: the encoder heard the language, white: not"
+    return [*filter(None, [f"{marks}; grey: the control", few])]
 
 
 def worth(table: pd.DataFrame, heard: Heard, control: str) -> Figure:

@@ -15,7 +15,7 @@ import pandas as pd
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.names import UnknownName, nearest
 from emoshare_utils.results.bootstrap import bootstrap, interval, joint_interval
-from emoshare_utils.results.enough import too_few
+from emoshare_utils.results.enough import too_few, too_few_expected
 from emoshare_utils.results.metrics import mean_over_emotions, rhos
 from emoshare_utils.studies.groups import expected_shares
 
@@ -28,16 +28,20 @@ class Language(NamedTuple):
 
     Attributes:
         n, n_speakers: clips and speakers.
-        ceiling: mean rho of the expected share.
-        value: encoder -> the fraction, of the mean rho over seeds.
+        ceiling: mean rho of the expected share; NaN of too few clips (`enough`).
+        rho: encoder -> the mean over emotions and seeds.
+        value: encoder -> the fraction of the ceiling.
         samples: encoder -> the same in each resample of speakers and seeds, (B,).
+        note: why there is no interval, or no fraction.
     """
 
     n: int
     n_speakers: int
     ceiling: float
+    rho: dict[str, float]
     value: dict[str, float]
     samples: dict[str, np.ndarray]
+    note: str
 
 
 def by_language(
@@ -74,15 +78,19 @@ def by_language(
         samples = mean_over_emotions(bootstrap(shares, of, resamples, number, speakers))
         value = mean_over_emotions(np.array([rhos(shares, one) for one in of]))
         k, apart = len(systems), (len(encoders), seeds)
+        few = too_few_expected(len(shares))
         ceiling, ceilings = value[k:].mean(), samples[:, k:].mean(axis=1)
+        ceiling = np.nan if few else ceiling
         means = np.einsum("bes,bs->eb", samples[:, :k].reshape(-1, *apart), drawn) / ceilings
-        values = value[:k].reshape(apart).mean(axis=1) / ceiling
+        rho, n_speakers = value[:k].reshape(apart).mean(axis=1), len(np.unique(speakers))
         found[language] = Language(
             n=len(shares),
-            n_speakers=len(np.unique(speakers)),
+            n_speakers=n_speakers,
             ceiling=float(ceiling),
-            value=dict(zip(encoders, values.tolist())),
+            rho=dict(zip(encoders, rho.tolist())),
+            value=dict(zip(encoders, (rho / ceiling).tolist())),
             samples=dict(zip(encoders, means)),
+            note=too_few(len(shares), n_speakers) or few,
         )
     return found
 
@@ -122,18 +130,20 @@ def _seeds_drawn(seeds: int, resamples: int) -> np.ndarray:
 
 
 def language_table(found: Mapping[str, Language], heard: Heard) -> pd.DataFrame:
-    """A row per language and encoder: language, n, n_speakers, ceiling, encoder, heard,
+    """A row per language and encoder: language, n, n_speakers, ceiling, encoder, heard, rho,
     of_ceiling with its interval over speakers and seeds (low, high), and note: why there is none.
     """
     rows = []
     for language, one in found.items():
-        note = too_few(one.n, one.n_speakers)
         for encoder, value in one.value.items():
-            low, high = (np.nan, np.nan) if note else interval(one.samples[encoder], one.n_speakers)
+            ends = (np.nan, np.nan)
+            if not one.note:
+                ends = interval(one.samples[encoder], one.n_speakers)
             row = {"language": language, "n": one.n, "n_speakers": one.n_speakers}
             row |= {"ceiling": one.ceiling, "encoder": encoder}
-            row |= {"heard": language in heard.get(encoder, ()), "of_ceiling": value}
-            rows.append(row | {"low": low, "high": high, "note": note})
+            row |= {"heard": language in heard.get(encoder, ()), "rho": one.rho[encoder]}
+            row |= {"of_ceiling": value} | dict(zip(("low", "high"), ends))
+            rows.append(row | {"note": one.note})
     return pd.DataFrame(rows)
 
 
@@ -188,9 +198,6 @@ def _gain(
     value = np.array([np.mean([gain[x][0] for x in part]) for part in parts])
     samples = np.stack([np.mean([gain[x][1] for x in part], axis=0) for part in parts])
     n_speakers = min(sum(found[x].n_speakers for x in part) for part in parts)
-    note = next(
-        (f"{x}: {why}" for x, one in found.items() if (why := too_few(one.n, one.n_speakers))),
-        "",
-    )
+    note = next((f"{x}: {one.note}" for x, one in found.items() if one.note), "")
     about = {"heard": len(parts[0]), "others": len(parts[1]), "n_speakers": n_speakers}
     return value, samples, about | {"note": note}

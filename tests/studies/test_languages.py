@@ -53,6 +53,7 @@ def test_a_fraction_is_the_mean_rho_of_its_clips_over_seeds_by_that_of_the_expec
     one = found["it"]
     assert (one.n, one.n_speakers) == (60, 5)
     assert one.ceiling == pytest.approx(ceiling)
+    assert one.rho["a"] == pytest.approx(np.mean(rhos))
     assert one.value["a"] == pytest.approx(np.mean(rhos) / ceiling)
     assert one.samples["a"].shape == (50,)
     assert np.nanmean(one.samples["a"]) == pytest.approx(one.value["a"], abs=0.08)
@@ -95,6 +96,12 @@ def test_too_few_speakers_are_an_open_question():
     assert table["low"].isna().all()
     assert worth[["low", "high", "low_all", "high_all"]].isna().all(axis=None)
     assert worth["note"].str.contains("^de: 4 speakers: too few for an interval").all()
+    few = by_language(*made(clips=6), ["a", "mel"], resamples=5)  # 48 clips of each
+    assert all(
+        np.isnan(one.ceiling) and one.note == "48 clips: too few (50)" for one in few.values()
+    )
+    assert language_table(few, HEARD)["rho"].notna().all()
+    assert worth_of_hearing(few, {"a": HEARD["a"]}, "mel")["difference"].isna().all()
     for figure in (
         language_figures.fractions_by_language(table, HEARD, "mel"),
         language_figures.worth(worth, HEARD, "mel"),
@@ -107,7 +114,7 @@ def test_pictures_mark_what_was_heard():
     found = by_language(corpus, predictions, ["a", "b", "mel"], resamples=50)
     table = language_table(found, HEARD)
     assert table.groupby("encoder")["heard"].sum().to_dict() == {"a": 2, "b": 2, "mel": 0}
-    (axes,) = language_figures.fractions_by_language(table, HEARD, "mel").axes
+    _, axes = language_figures.fractions_by_language(table, HEARD, "mel").axes
     dots = [line for line in axes.lines if line.get_marker() in language_figures.MARKS]
     faces = [line.get_markerfacecolor() for line in dots]
     assert (faces.count("black"), faces.count("white"), len(faces)) == (4, 4, 12)
