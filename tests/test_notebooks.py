@@ -216,7 +216,18 @@ def test_smoke_ranks_no_network_since_two_epochs_teach_little(smoke):
 
 
 def test_smoke_leaves_executed_notebooks_to_read(smoke):
-    pictures = {"01": 2, "02": 1, "03": 1, "04": 4, "05": 2, "06": 2, "07": 2, "08": 3, "15": 3}
+    pictures = {
+        "01": 2,
+        "02": 1,
+        "03": 1,
+        "04": 4,
+        "05": 2,
+        "06": 2,
+        "07": 2,
+        "08": 3,
+        "15": 3,
+        "16": 1,
+    }
     for number, expected in pictures.items():
         notebook = executed(smoke, number)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
