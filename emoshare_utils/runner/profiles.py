@@ -15,7 +15,7 @@ from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find
 
 NO_PARAMETERS = ("base", "extensions", "notebooks")
 LAST_OF_PAPER = "05"  # the studies follow
-OF_ONE_CORPUS = ("options", "sources")  # mappings whose entries mean nothing to another corpus
+REPLACED = ("options", "sources", "heard")  # mappings whose entries mean nothing elsewhere
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ def read_profile(profile: str, overrides: Mapping[str, Any], notebooks: list[Not
     What none of them gives is as in the notebooks' parameter cells. A mapping, such as `sizes`, is
     laid entry by entry over the base's, or else over the notebook's default; an entry that is null
     is left out, so that the package's default holds, and null for the mapping leaves out all. Only
-    `options` and `sources`, whose entries belong to one corpus, are replaced whole; a dotted name
-    (`sources.simulated.n_clips`) gives one entry of any mapping and keeps the others.
+    `options`, `sources` and `heard`, whose entries belong to one corpus or encoder, are replaced
+    whole; a dotted name (`sources.simulated.n_clips`) gives one entry of any mapping and keeps the
+    others.
 
     Where a notebook expects a list, one value is a list of one. The notebooks that a profile names
     replace its base's; its extensions add to them.
@@ -144,7 +145,7 @@ def _laid(
             value = {entry: value}
         value = _fit(name, value, known[name], source)
         if isinstance(known[name], Mapping):
-            replaced = value is None or (name in OF_ONE_CORPUS and not entries)
+            replaced = value is None or (name in REPLACED and not entries)
             below = {} if replaced else laid.get(name, known[name])
             value = _merged(below, value or {})
         laid[name] = value
@@ -181,7 +182,7 @@ def _fit(name: str, value: Any, default: Any, source: str) -> Any:
         raise WorkbookError(
             f"{source}: {name} = {value!r}: expected {expected}, as its default {default!r}"
         )
-    if value and isinstance(default, Mapping) and name not in OF_ONE_CORPUS:
+    if value and isinstance(default, Mapping) and name not in REPLACED:
         return {k: _fit(f"{name}.{k}", v, default.get(k), source) for k, v in value.items()}
     return value
 
