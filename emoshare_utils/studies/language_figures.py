@@ -1,5 +1,7 @@
 """Pictures of what an encoder is worth in languages that it heard, and in others."""
 
+from itertools import cycle
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -9,7 +11,7 @@ from emoshare_utils.results.figures import style
 from emoshare_utils.results.figures.forest import OVER_SPEAKERS
 from emoshare_utils.studies.languages import Heard
 
-MARKS = "osD^v"  # of encoders, the control's first
+MARKS = "osD^vP*X<>"  # of encoders, the control's first
 
 
 def name(encoder: str, heard: Heard) -> str:
@@ -29,7 +31,7 @@ def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Fi
     beside = style.side_by_side(len(encoders), 0.7 / len(encoders))
     with style.drawing(style.PAGE_IN, 1.1 + 0.13 * len(languages) * len(encoders)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
-        for encoder, offset, mark in zip(encoders, beside, MARKS):
+        for encoder, offset, mark in zip(encoders, beside, cycle(MARKS)):
             of = table[table["encoder"] == encoder].set_index("language").loc[languages]
             for y, row in enumerate(of.itertuples()):
                 face = style.GREY if encoder == control else "black" if row.heard else "white"
@@ -57,7 +59,7 @@ def _keys(encoders: list[str], heard: Heard, control: str) -> dict[str, Line2D]:
         name(x, heard): Line2D(
             [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
         )
-        for x, mark in zip(encoders, MARKS)
+        for x, mark in zip(encoders, cycle(MARKS))
     }
     keys["ρ of the expected share"] = Line2D([], [], color=style.SHARES, lw=1.2)
     return keys | {"95 % interval over speakers and seeds": Line2D([], [], **OVER_SPEAKERS)}

@@ -17,7 +17,8 @@ class FeatureSmoothing:
 
     The pooled vectors z of the clips in bin b of the share have a mean m_b and, feature by feature,
     a variance v_b. Both are smoothed over neighbouring bins by the kernel of
-    `losses.SmoothedLabels`, empty bins left out; while it trains, the FFNN reads
+    `losses.SmoothedLabels`, empty bins left out, and those of one clip, which has no variance and
+    stays as it is, left out of the variance; while it trains, the FFNN reads
     sqrt(smooth v_b / v_b) (z - m_b) + smooth m_b. The statistics are those of train at the end of
     each epoch, with a moving average over epochs; in the first epoch vectors stay as they are, and
     so do they on devel and test, and the metadata beside them.
@@ -47,20 +48,15 @@ class FeatureSmoothing:
             own = vectors[torch.from_numpy(bins == b), : self.mean.shape[1]].float().cpu()
             kept = 0.0 if first else MOMENTUM
             self.mean[b].lerp_(own.mean(0), 1 - kept)
-            self.variance[b].lerp_(own.var(0, correction=0), 1 - kept)
+            if len(own) > 1:
+                self.variance[b].lerp_(own.var(0), 1 - kept)
             self.clips[b] = len(own)
         self._derive()
 
     def _derive(self) -> None:
         """The calibration that the statistics ask for: z times a scale, plus an offset."""
-        kernel = torch.from_numpy(smoothing_kernel()).float()
-        near = torch.zeros(SHARE_BINS, SHARE_BINS)
-        for b in range(SHARE_BINS):
-            for place, weight in enumerate(kernel, b - len(kernel) // 2):
-                if 0 <= place < SHARE_BINS and self.clips[place]:
-                    near[b, place] = weight
-        near /= near.sum(1, keepdim=True).clamp(min=LEAST_VARIANCE)
-        mean, variance = near @ self.mean, near @ self.variance
+        mean = _near(self.clips > 0) @ self.mean
+        variance = _near(self.clips > 1) @ self.variance
         change = (variance / self.variance).clamp(1 / MOST_CHANGE, MOST_CHANGE).sqrt()
         varies = self.variance > LEAST_VARIANCE
         self._scale = torch.where(varies, change, 1.0)
@@ -77,3 +73,14 @@ class FeatureSmoothing:
             tensors[f"{PREFIX}{name}"].clone() for name in ("mean", "variance", "clips")
         )
         self._derive()
+
+
+def _near(known: Tensor) -> Tensor:
+    """The weight of each bin for each bin, of sum 1 over those that are `known`, (bins, bins)."""
+    kernel = torch.from_numpy(smoothing_kernel()).float()
+    near = torch.zeros(SHARE_BINS, SHARE_BINS)
+    for b in range(SHARE_BINS):
+        for place, weight in enumerate(kernel, b - len(kernel) // 2):
+            if 0 <= place < SHARE_BINS and known[place]:
+                near[b, place] = weight
+    return near / near.sum(1, keepdim=True).clamp(min=LEAST_VARIANCE)

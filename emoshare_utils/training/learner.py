@@ -24,7 +24,8 @@ class Learner:
     Args:
         average: the decay of the exponential moving average of the weights; 0: none.
         warmup: steps over which the learning rate rises to `learning_rate`.
-        smoothing: calibrates what the FFNN reads while it learns; None: nothing does.
+        smoothing: calibrates what the FFNN reads while it learns, where the loss is `mse`; None:
+            nothing does.
 
     Attributes:
         judged: the network that is judged on devel and kept: that of the averaged weights or,
@@ -42,6 +43,8 @@ class Learner:
         warmup: int = 0,
         smoothing: FeatureSmoothing | None = None,
     ) -> None:
+        if smoothing is not None and loss is not mse:
+            raise ValueError("smoothed features are trained by the mean squared error alone")
         self.network, self.average, self.loss = network, average, loss
         self.smoothing = smoothing
         self.learning_rate, self.warmup = learning_rate, warmup

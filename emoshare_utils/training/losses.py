@@ -8,7 +8,8 @@ one that depends on the number of listeners, `fit_votes(listeners) -> loss` (`Be
 A batch is computed micro-batch by micro-batch, so that memory does not grow with it. The mean
 squared error is a sum over clips, and so is its gradient. Any other loss is differentiated by the
 whole batch's predictions first (`derivative`), and each micro-batch passes its part
-of that on to the weights: the gradient is exact, and costs large networks one more forward pass.
+of that on to the weights: the gradient is exact, and costs one more forward pass, unless what a
+batch's forward pass leaves behind is small (`steps.KEPT_BYTES`).
 """
 
 from collections.abc import Callable

@@ -100,18 +100,18 @@ def pooled_vectors(
     found: list[Tensor] = []
     by_length = np.argsort(loader.store.lengths(clip_ids), kind="stable")
     for batch, micro_batches in loader.batches(in_batches(by_length, EVALUATION_BATCH), clip_ids):
-        for rows, features, lengths in micro_batches:
-            vectors = list(pool.map(_vectors, apart, repeat(features), repeat(lengths)))
+        asked = list(product(range(len(apart)), micro_batches))
+        vectors = pool.map(_vectors, (apart[i] for i, _ in asked), (x for _, x in asked))
+        for (i, micro_batch), x in zip(asked, vectors):
             if not found:
-                found = [x.new_empty(len(clip_ids), x.shape[1]) for x in vectors]
-            for of_network, x in zip(found, vectors):
-                of_network[batch[rows]] = x
+                found = [x.new_empty(len(clip_ids), x.shape[1]) for _ in apart]
+            found[i][batch[micro_batch.rows]] = x
     return found * len(networks) if shared_trunk else found
 
 
 @torch.no_grad()
-def _vectors(network: Regressor, features: Tensor, lengths: Tensor) -> Tensor:
-    return network.vector(*network.frames(features, lengths))
+def _vectors(network: Regressor, batch: MicroBatch) -> Tensor:
+    return network.vector(*network.frames(batch.features, batch.lengths)).cpu()
 
 
 def predict_after_cnns(

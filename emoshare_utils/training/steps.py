@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from emoshare_utils.models.joined import JoinedCNNs, can_join
-from emoshare_utils.models.kernels import is_large
 from emoshare_utils.models.regressor import Regressor
 from emoshare_utils.training.batches import MicroBatch, after_cnns
 from emoshare_utils.training.learner import Learner, Part, plus
 from emoshare_utils.training.losses import derivative, mse
-from emoshare_utils.training.predictions import predict_batch
+from emoshare_utils.training.predictions import predict_after_cnns, predict_batch
 
 GROUPS = 4  # of micro-batches, one task each: enough that all cores end together
+KEPT_BYTES = 500_000_000  # of graphs, at most, in place of another forward pass
+BYTES_PER_STATE = 130  # of the graph of two LSTM layers, for each feature of each frame; measured
 
 
 def step(
@@ -90,8 +91,9 @@ def _shared_step(
         ]
         return torch.stack(of_heads, dim=1)
 
-    small = not is_large(networks[0], micro_batches[0].features.device)
-    kept = list(pool.map(predict, micro_batches)) if small else None  # large ones fill the memory
+    frames = sum(features.shape[0] * features.shape[1] for _, features, _ in micro_batches)
+    keep = _keep_graphs(learners[:1], frames // networks[0].cnn.pool, _needs_all(learners))
+    kept = list(pool.map(predict, micro_batches)) if keep else None
     slopes = _slopes(
         learners,
         lambda nets: (
@@ -153,12 +155,19 @@ def _joined_step(
     groups = after_cnns(micro_batches, frames)
 
     def forward(place: int) -> list[tuple[Tensor, Tensor]]:
-        own = (MicroBatch(rows, features[place], lengths) for rows, features, lengths in groups)
-        return [learners[place].after_cnn(batch, shares.T[place]) for batch in own]
+        return [of_group(place, batch) for batch in groups]
 
-    kept = list(pool.map(forward, range(len(learners))))  # the graphs of small networks
+    def of_group(place: int, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        own = batch._replace(features=batch.features[place])
+        return learners[place].after_cnn(own, shares.T[place])
 
-    def predicted(_: list[Regressor]) -> Tensor:
+    frames_of_all = sum(features.shape[1] * features.shape[2] for _, features, _ in groups)
+    keep = _keep_graphs(learners, frames_of_all, _needs_all(learners))
+    kept = list(pool.map(forward, range(len(learners)))) if keep else None
+
+    def predicted(networks: list[Regressor]) -> Tensor:
+        if kept is None:
+            return predict_after_cnns(pool, networks, groups)
         of_networks = ([predictions for _, predictions in of_one] for of_one in kept)
         return torch.stack([_in_rows(groups, of_one) for of_one in of_networks], dim=1)
 
@@ -166,9 +175,10 @@ def _joined_step(
 
     def after_cnn(place: int) -> tuple[Part, list[Tensor]]:
         total, gradients, learner = None, [], learners[place]
-        for (rows, *_), (leaf, predictions) in zip(groups, kept[place]):
+        for number, batch in enumerate(groups):
+            leaf, predictions = kept[place][number] if kept else of_group(place, batch)
             by = [*learner.after, leaf]
-            part = learner.derive(predictions, rows, shares.T[place], slopes[place], by)
+            part = learner.derive(predictions, batch.rows, shares.T[place], slopes[place], by)
             gradients.append(part[0].pop())
             total = plus(total, part)
         return total, gradients
@@ -204,6 +214,25 @@ def _apart(gradients: Sequence[Sequence[Tensor]], outputs: Sequence[Tensor]) -> 
         _, clips, length, _ = output.shape
         yield rest[:, :clips, :length]
         rest = rest[:, clips:]
+
+
+def _needs_all(learners: Sequence[Learner]) -> bool:
+    """Whether a loss is derived by the predictions of the whole batch."""
+    return any(learner.loss is not mse for learner in learners)
+
+
+def _keep_graphs(learners: Sequence[Learner], frames: int, needs_all: bool) -> bool:
+    """Whether to keep what the forward pass of a whole batch leaves, in place of a second one.
+
+    Args:
+        learners: those of which each computes an LSTM.
+        frames: of the batch, after pooling.
+        needs_all: as `_needs_all` says; else one group at a time does.
+    """
+    width = learners[0].network.ffnn.share.in_features
+    if learners[0].network.ffnn.hidden:
+        width = learners[0].network.ffnn.hidden[0].in_features
+    return needs_all and frames * width * len(learners) * BYTES_PER_STATE <= KEPT_BYTES
 
 
 def _in_rows(micro_batches: Sequence[MicroBatch], found: Sequence[Tensor]) -> Tensor:

@@ -199,6 +199,9 @@ def test_speakers_of_chosen_languages(tmp_path):
     assert set(found.clips["language"]) == {"tr", "en"}
     assert found.clips["speaker"].str[:2].eq(found.clips["language"]).all()
     assert set(plan(30, 0, 30, Model())["language"]) == set(PHRASES)
+    before = digests(tmp_path / "wav")
+    simulated.read(tmp_path, **SMALL | {"languages": ["it", "fr"]})
+    assert not before.items() & digests(tmp_path / "wav").items()  # other files of the same names
     with pytest.raises(CorpusError, match=r"languages = \['xx'\]: expected some of de, en, es"):
         simulated.read(tmp_path, **SMALL | {"languages": ["xx"]})
 

@@ -8,7 +8,12 @@ from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.names import UnknownName
 from emoshare_utils.results.metrics import spearman
 from emoshare_utils.studies import language_figures
-from emoshare_utils.studies.languages import by_language, language_table, worth_of_hearing
+from emoshare_utils.studies.languages import (
+    Language,
+    by_language,
+    language_table,
+    worth_of_hearing,
+)
 
 EMOTIONS = ("Joy", "Fear")
 HEARD = {"a": ["de", "en"], "b": ["fr", "it"]}
@@ -129,9 +134,54 @@ def test_what_cannot_be_compared_is_refused():
     corpus, predictions = made(speakers=5, clips=10)
     with pytest.raises(UnknownName, match="no devel predictions of 'whisper'"):
         by_language(corpus, predictions, ["whisper", "mel"])
+    for less, missing in (
+        (predictions.query("encoder != 'mel' or seed == 0"), r"\[\('mel', 1\)\]"),
+        (predictions.drop(index=predictions.index[-1]), r"\[\('mel', 1\)\]"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"predictions are missing of {missing}: run notebooks"
+        ):
+            by_language(corpus, less, ["a", "mel"])
+    with pytest.raises(ValueError, match="test has no shares to judge by"):
+        by_language(corpus, predictions, ["a", "mel"], split="test")
     found = by_language(corpus, predictions, ["a", "b", "mel"], resamples=5)
-    with pytest.raises(ValueError, match="a heard xx, and the corpus has de, en, fr, it: some of"):
-        worth_of_hearing(found, {"a": ["xx"]}, "mel")
+    for languages in (["xx"], ["de", "enn"], "de", ["de", "en", "fr", "it"]):
+        with pytest.raises(ValueError, match="expected a list of some, not all, of the languages"):
+            worth_of_hearing(found, {"a": languages}, "mel")
+    with pytest.raises(UnknownName, match="'c' is not among a, b, mel"):
+        worth_of_hearing(found, HEARD, "c")
     unknown = corpus.with_clips(corpus.clips.assign(language=None))
     with pytest.raises(ValueError, match="the language or the speaker of a clip is not known"):
         by_language(unknown, predictions, ["a", "mel"])
+
+
+def test_a_mean_of_all_only_where_encoders_share_out_the_languages():
+    found = by_language(*made(speakers=5, clips=10), ["a", "b", "mel"], resamples=5)
+    for heard in ({"a": ["de"], "b": ["de"]}, {"a": ["de"], "b": ["en", "fr"]}, {"a": ["de"]}):
+        assert list(worth_of_hearing(found, heard, "mel")["encoder"]) == list(heard)
+
+
+def test_an_emotion_that_nobody_heard_in_a_language_is_left_out_there():
+    corpus, predictions = made(speakers=5, clips=20)
+    clips = corpus.clips.assign(Fear=corpus.clips["Fear"].mask(corpus.clips["language"] == "de", 0))
+    found = by_language(corpus.with_clips(clips), predictions, ["a", "mel"], resamples=20)
+    german = clips[clips["language"] == "de"]
+    ceiling = spearman(german["Joy"].to_numpy(), german["expected_Joy"].to_numpy())
+    assert found["de"].ceiling == pytest.approx(ceiling)
+    assert np.isfinite(found["de"].samples["a"]).mean() > 0.5
+
+
+def test_intervals_hold_what_is_true_as_often_as_they_say():
+    rng, held, n_cases = np.random.default_rng(0), 0, 400
+    drawn = rng.integers(0, 5, (8, 300, 5))  # five speakers of each of eight languages
+    for _ in range(n_cases):
+        found = {}
+        for number, language in enumerate("abcdefgh"):
+            of_speakers = rng.normal(0, 1, (2, 5))
+            samples = of_speakers[:, drawn[number]].mean(axis=2)
+            means = of_speakers.mean(axis=1)
+            value, of_samples = (dict(zip(("one", "mel"), x)) for x in (means, samples))
+            found[language] = Language(75, 5, 1.0, value, value, of_samples, "")
+        worth = worth_of_hearing(found, {"one": list("abcd")}, "mel").iloc[0]
+        held += worth["low"] < 0 < worth["high"]
+    assert 0.93 < held / n_cases < 0.985

@@ -22,20 +22,22 @@ def made(tmp_path_factory, heard):
 def plain(z, y, seen):
     """Section 3.2 of Yang et al. (2021), clip by clip; `seen` are the epochs' (vectors, shares)."""
     bins = np.minimum((y * 20).astype(int), 19)
-    means, variances = {}, {}
+    means, variances, counts = {}, {}, {}
     for epoch, (vectors, shares) in enumerate(seen):
         own = np.minimum((shares * 20).astype(int), 19)
         for b in set(own.tolist()):
-            m, v = vectors[own == b].mean(0), vectors[own == b].var(0)
+            m, n = vectors[own == b].mean(0), (own == b).sum()
+            v = ((vectors[own == b] - m) ** 2).sum(0) / max(1, n - 1)
+            counts[b] = n
             means[b] = m if epoch == 0 else 0.9 * means[b] + 0.1 * m
             variances[b] = v if epoch == 0 else 0.9 * variances[b] + 0.1 * v
     found = z.copy()
     for i, b in enumerate(bins):
         near = [n for n in range(b - 2, b + 3) if n in means]
-        k = np.array([np.exp(-((n - b) ** 2) / (2 * 2.0**2)) for n in near])
-        k /= k.sum()
-        m = sum(a * means[n] for a, n in zip(k, near))
-        v = sum(a * variances[n] for a, n in zip(k, near))
+        k = {n: np.exp(-((n - b) ** 2) / (2 * 2.0**2)) for n in near}
+        several = [n for n in near if counts[n] > 1]
+        m = sum(k[n] * means[n] for n in near) / sum(k[n] for n in near)
+        v = sum(k[n] * variances[n] for n in several) / sum([k[n] for n in several] or [1])
         for w in range(z.shape[1]):
             if variances[b][w] > 1e-10:
                 change = np.sqrt(np.clip(v[w] / variances[b][w], 0.1, 10))
@@ -45,7 +47,9 @@ def plain(z, y, seen):
 
 def test_it_calibrates_as_the_equations_say():
     rng = np.random.default_rng(0)
+    once = np.array([0.45])  # a bin of one clip has no variance
     shares = rng.choice([0, 0.04, 0.1, 0.5, 0.58, 1.0], 300, p=[0.4, 0.2, 0.2, 0.1, 0.09, 0.01])
+    shares = np.concatenate([shares[1:], once])
     seen = []
     for _ in range(3):
         vectors = rng.normal(shares[:, None], 0.1 + shares[:, None], (300, 4))

@@ -35,8 +35,12 @@ def never(networks, features) -> bool:
 @pytest.mark.parametrize("architecture", [1, 2, 3])
 @pytest.mark.parametrize("loss", [mse, ccc])
 @pytest.mark.parametrize("lstm_clips", [3, 10, 32])
-def test_a_joined_step_is_that_of_each_network(made, architecture, loss, lstm_clips, monkeypatch):
+@pytest.mark.parametrize("kept_bytes", [0, steps.KEPT_BYTES])
+def test_a_joined_step_is_that_of_each_network(
+    made, architecture, loss, lstm_clips, kept_bytes, monkeypatch
+):
     corpus, store = made
+    monkeypatch.setattr(steps, "KEPT_BYTES", kept_bytes)
     monkeypatch.setattr(batches, "LSTM_CLIPS", lstm_clips)
     clip_ids, shares = corpus.split("train")["clip_id"].to_numpy(), torch.rand(36, 3)
     loader = Loader(store, Standardise(5), torch.float32, None, 5, torch.device("cpu"))
@@ -61,10 +65,12 @@ def test_a_joined_step_is_that_of_each_network(made, architecture, loss, lstm_cl
 
 @pytest.mark.parametrize("architecture", [1, 2, 3])
 @pytest.mark.parametrize("loss", [mse, ccc])
+@pytest.mark.parametrize("kept_bytes", [0, steps.KEPT_BYTES])
 def test_a_shared_trunk_takes_the_step_of_one_network_with_a_head_per_emotion(
-    made, architecture, loss, monkeypatch
+    made, architecture, loss, kept_bytes, monkeypatch
 ):
     corpus, store = made
+    monkeypatch.setattr(steps, "KEPT_BYTES", kept_bytes)
     clip_ids, shares = corpus.split("train")["clip_id"].to_numpy(), torch.rand(36, 3)
     loader = Loader(store, Standardise(5), torch.float32, None, 5, torch.device("cpu"))
     shared = replace(QUICK, shared_trunk=True)
@@ -87,6 +93,35 @@ def test_a_shared_trunk_takes_the_step_of_one_network_with_a_head_per_emotion(
         expected = [x.grad for x in (*plain.trunk, *head.parameters())]
         torch.testing.assert_close(gradients, expected, atol=1e-5, rtol=1e-4)
         assert squared_error == pytest.approx(error.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("shared_trunk", [False, True])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_step_on_smoothed_features_is_that_of_the_calibrated_vectors(
+    made, shared_trunk, joined, monkeypatch
+):
+    corpus, store = made
+    clip_ids, shares = corpus.split("train")["clip_id"].to_numpy(), torch.rand(36, 3)
+    asked = replace(QUICK, shared_trunk=shared_trunk, loss="smoothed_features")
+    frame = pd.DataFrame(shares.numpy(), clip_ids, ["Anger", "Calmness", "Joy"])
+    tiny = replace(job(made), training=asked)
+    learners = list(new_learners(tiny, frame, torch.device("cpu")).values())
+    features, lengths = pad([store.frames(clip) for clip in clip_ids])
+    found, errors = [], []
+    for learner, of_one in zip(learners, shares.T):
+        learner.smoothing.update(torch.randn(200, 8) ** 2, np.random.default_rng(0).random(200))
+        vectors = learner.network.vector(*learner.network.frames(features, lengths))
+        predictions = learner.network.ffnn(learner.smoothing(vectors, of_one))
+        errors.append((predictions - of_one).square().sum().item())
+        plain = learner.network.ffnn(vectors)
+        assert (plain - of_one).square().sum().item() != pytest.approx(errors[-1], rel=1e-3)
+    monkeypatch.setattr(Learner, "update", lambda learner, part: found.append(part))
+    if not joined:
+        monkeypatch.setattr(steps, "can_join", never)
+    loader = Loader(store, Standardise(5), torch.float32, None, 5, torch.device("cpu"))
+    with one_worker_per_core() as pool:
+        steps.step(pool, learners, loader.micro_batches(clip_ids), shares, shared_trunk)
+    assert sorted(part[1] for part in found) == pytest.approx(sorted(errors), rel=1e-4)
 
 
 def test_a_shared_trunk_resumes_to_the_same_weights_and_predicts_as_stored(
