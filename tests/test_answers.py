@@ -17,6 +17,7 @@ NOTEBOOKS = {path.name[:2]: path for path in sorted((PROJECT / "notebooks").glob
 PUBLISHED = PROJECT / "figures" / "published"
 CREMA, DEMO, PAPER = (PUBLISHED / name for name in ("crema_d", "demo", "paper"))
 STUDIES = PUBLISHED / "crema_studies"
+LANGUAGES = PUBLISHED / "languages"
 PAGES = PROJECT / "docs" / "notebooks" / "demo"
 SECONDS = {"second": 1, "minute": 60}
 WORDS = {"a": 1, "half a": 0.5, "two": 2, "three": 3, "four": 4, "five": 5}
@@ -149,12 +150,13 @@ def numbers(number: str) -> list[str]:
         assert (people.loc[best, "better"] >= 0).all() and (found.loc[best, "better"] >= 0).all()
         assert (
             people["better"].drop(best, level="loss") == 1
-        ).sum() == 3  # binomial twice, poisson once
+        ).sum() == 6  # binomial and poisson: rho, error and divergence
         rank = people.loc[(best, "rho"), bounds], found.loc[(best, "rho"), bounds]
         error = found.loc[[(x, "MAE") for x in (best, "mse", "soft_rank")], "score"]
         rare = found.loc[("smoothed_labels", "rho"), bounds]
         apart = difference(STUDIES, "one_trunk", "separate, soft_rank − separate")[0]
-        return without_signs(*rank[0], apart, *rank[1], *error, *rare)
+        smoothed = people.loc[("smoothed_features", "rho"), bounds]
+        return without_signs(*rank[0], apart, *rank[1], *error, *rare, *smoothed)
     if number == "13":
         said = []
         for folder in (STUDIES, DEMO):
@@ -188,6 +190,13 @@ def numbers(number: str) -> list[str]:
             said += [weights.min(), weights.max()]
             said += difference(folder, "layer_contrasts", "fusion − beside alone")
         return without_signs(*said)
+    if number == "16":
+        worth = table(LANGUAGES, "worth_of_hearing").set_index("encoder")
+        reached = table(LANGUAGES, "languages")
+        reached["control"] = reached["encoder"] == "fbank"
+        mean = reached.groupby(["control", "heard"])["of_ceiling"].mean()
+        both = worth.loc["mean of all", ["difference", "low_all", "high_all"]]
+        return without_signs(*both, mean[False, True], mean[False, False], mean[True, False])
     return []
 
 
