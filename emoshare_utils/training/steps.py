@@ -86,10 +86,8 @@ def _shared_step(
 
     def predict(batch: MicroBatch) -> Tensor:
         vectors = networks[0].vector(*networks[0].frames(batch.features, batch.lengths))
-        of_heads = [
-            learner.head(vectors, of_one) for learner, of_one in zip(learners, shares[batch.rows].T)
-        ]
-        return torch.stack(of_heads, dim=1)
+        pairs = zip(learners, shares[batch.rows].T)
+        return torch.stack([learner.head(vectors, of_one) for learner, of_one in pairs], dim=1)
 
     frames = sum(features.shape[0] * features.shape[1] for _, features, _ in micro_batches)
     keep = _keep_graphs(learners[:1], frames // networks[0].cnn.pool, _needs_all(learners))
