@@ -151,6 +151,37 @@ def _joined_step(
     longest_first = pool.map(lambda batch: joined(*batch[1:]), micro_batches[::-1])
     frames = list(longest_first)[::-1]
     groups = after_cnns(micro_batches, frames)
+    parts, gradients = zip(*_after_cnns(pool, learners, groups, shares))
+
+    def of_cnns(features: Tensor, gradient: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(features, joined.kernels, gradient))
+
+    outputs = [features for features, _ in frames]
+    apart = list(_apart(gradients, outputs))
+    found = pool.map(of_cnns, outputs[::-1], apart[::-1])
+    total = next(found)
+    for other in found:  # in their order, so that the same run gives the same weights
+        torch._foreach_add_(total, other)
+    of_cnn = joined.gradients(total)
+    each = len(of_cnn) // len(learners)
+    updates = [
+        pool.submit(learner.update, (of_cnn[i * each : (i + 1) * each] + part[0], part[1]))
+        for i, (learner, part) in enumerate(zip(learners, parts))
+    ]
+    for update in updates:
+        update.result()
+
+
+def _after_cnns(
+    pool: Executor,
+    learners: Sequence[Learner],
+    groups: Sequence[MicroBatch],
+    shares: Tensor,
+) -> Iterator[tuple[Part, list[Tensor]]]:
+    """For each learner its part of the layers after the CNN, and the gradients of the frames.
+
+    `groups` are what `batches.after_cnns` gave.
+    """
 
     def forward(place: int) -> list[tuple[Tensor, Tensor]]:
         return [of_group(place, batch) for batch in groups]
@@ -181,25 +212,7 @@ def _joined_step(
             total = plus(total, part)
         return total, gradients
 
-    parts, gradients = zip(*pool.map(after_cnn, range(len(learners))))
-
-    def of_cnns(features: Tensor, gradient: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(features, joined.kernels, gradient))
-
-    outputs = [features for features, _ in frames]
-    apart = list(_apart(gradients, outputs))
-    found = pool.map(of_cnns, outputs[::-1], apart[::-1])
-    total = next(found)
-    for other in found:  # in their order, so that the same run gives the same weights
-        torch._foreach_add_(total, other)
-    of_cnn = joined.gradients(total)
-    each = len(of_cnn) // len(learners)
-    updates = [
-        pool.submit(learner.update, (of_cnn[i * each : (i + 1) * each] + part[0], part[1]))
-        for i, (learner, part) in enumerate(zip(learners, parts))
-    ]
-    for update in updates:
-        update.result()
+    return pool.map(after_cnn, range(len(learners)))
 
 
 def _apart(gradients: Sequence[Sequence[Tensor]], outputs: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -100,6 +100,7 @@ def test_a_shared_trunk_takes_the_step_of_one_network_with_a_head_per_emotion(
 def test_a_step_on_smoothed_features_is_that_of_the_calibrated_vectors(
     made, shared_trunk, joined, monkeypatch
 ):
+    torch.manual_seed(0)
     corpus, store = made
     clip_ids, shares = corpus.split("train")["clip_id"].to_numpy(), torch.rand(36, 3)
     asked = replace(QUICK, shared_trunk=shared_trunk, loss="smoothed_features")
