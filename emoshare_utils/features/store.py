@@ -84,7 +84,7 @@ class FeatureStore:
         self.width: int = self.settings["width"]
 
     def __reduce__(self) -> tuple:
-        """Another process opens it anew."""
+        """How another process gets it: by its folder, opened again."""
         return type(self), (self.folder.resolve(),)
 
     @classmethod

@@ -78,6 +78,17 @@ def times_drawn(units: int, numbers: Sequence[int], seed: int = 0) -> np.ndarray
     return np.stack([np.bincount(each, minlength=units) for each in drawn]).astype(float)
 
 
+def seeds_drawn(seeds: int, resamples: int) -> np.ndarray:
+    """The weight of each seed in each resample, (resamples, seeds), of sum 1.
+
+    Of n seeds n - 1 are drawn with replacement, which gives a mean of n its variance without bias.
+    """
+    if seeds == 1:
+        return np.ones((resamples, 1))
+    drawn = np.random.default_rng(0).integers(0, seeds, (resamples, seeds - 1))
+    return (drawn[..., None] == np.arange(seeds)).mean(axis=1)
+
+
 def interval(
     values: np.ndarray, units: int | None = None, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:

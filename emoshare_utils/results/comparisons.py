@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from emoshare_utils.names import ARCHITECTURES, label, ordered, system
-from emoshare_utils.results.bootstrap import CONFIDENCE
+from emoshare_utils.results.bootstrap import CONFIDENCE, seeds_drawn
 from emoshare_utils.results.enough import FLAT, UNRANKED, are_unranked, flat, too_few, unranked
 from emoshare_utils.results.metrics import (
     CONSTANT_SHARE,
@@ -135,10 +135,7 @@ def _times_drawn(group: SharedClips, resamples: int) -> np.ndarray:
             f"{group.split}: systems of different seeds cannot be resampled over seeds: train each "
             f"with seeds {seeds}, or compare with over_seeds=False"
         )
-    if len(seeds) == 1:
-        return np.ones((resamples, len(group.systems)))
-    drawn = np.random.default_rng(0).integers(0, len(seeds), (resamples, len(seeds) - 1))
-    times = (drawn[..., None] == np.arange(len(seeds))).mean(axis=1) * len(seeds)
+    times = seeds_drawn(len(seeds), resamples) * len(seeds)
     return times[:, [seeds.index(one[2]) for one in group.systems]]
 
 

@@ -12,6 +12,10 @@ from emoshare_utils.results.figures.forest import OVER_SPEAKERS
 from emoshare_utils.studies.languages import Heard
 
 MARKS = "osD^vP*X<>"  # of encoders, the control's first
+_CEILING = {
+    "ρ of the expected share": Line2D([], [], color=style.SHARES, lw=1.2),
+    "95 % interval over speakers and seeds": Line2D([], [], **OVER_SPEAKERS),
+}
 
 
 def name(encoder: str, heard: Heard) -> str:
@@ -23,6 +27,8 @@ def name(encoder: str, heard: Heard) -> str:
 def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
     """Rho and the fraction of the ceiling in each language: a row for it, a mark per encoder.
 
+    Where no fraction is known its panel is left out.
+
     Args:
         table: as `languages.language_table` returns it.
     """
@@ -30,44 +36,47 @@ def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Fi
     encoders = [control, *(x for x in encoders if x != control)]
     beside = style.side_by_side(len(encoders), 0.7 / len(encoders))
     with style.drawing(style.PAGE_IN, 1.1 + 0.13 * len(languages) * len(encoders)) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
+        known = table["of_ceiling"].notna().any()
+        left, *others = figure.subplots(1, 1 + known, sharey=True, squeeze=False)[0]
         for encoder, offset, mark in zip(encoders, beside, cycle(MARKS)):
             of = table[table["encoder"] == encoder].set_index("language").loc[languages]
             for y, row in enumerate(of.itertuples()):
                 face = style.GREY if encoder == control else "black" if row.heard else "white"
                 look = {"marker": mark, "ms": 4, "mew": 0.7, "mec": "black", "mfc": face}
                 left.plot(row.rho, y + offset, **look)
-                right.plot([row.low, row.high], [y + offset] * 2, **OVER_SPEAKERS)
-                right.plot(row.of_ceiling, y + offset, **look)
+                for right in others:
+                    right.plot([row.low, row.high], [y + offset] * 2, **OVER_SPEAKERS)
+                    right.plot(row.of_ceiling, y + offset, **look)
         of_languages = table.drop_duplicates("language")
         for y, ceiling in enumerate(of_languages["ceiling"]):
             left.plot([ceiling] * 2, [y - 0.35, y + 0.35], color=style.SHARES, lw=1.2)
         speakers = of_languages["n_speakers"]
         style.name_rows(left, [f"{x} ({n})" for x, n in zip(languages, speakers)])
-        right.tick_params(axis="y", length=0)
-        right.spines["left"].set_visible(False)
         left.set_xlabel("mean ρ")
-        right.set_xlabel("fraction of the ceiling")
-        style.legend(figure, _keys(encoders, heard, control), columns=3)
+        for right in others:
+            right.tick_params(axis="y", length=0)
+            right.spines["left"].set_visible(False)
+            right.set_xlabel("fraction of the ceiling")
+        keys = _keys(encoders, heard, control) | (_CEILING if known else {})
+        style.legend(figure, keys, columns=3)
         figure.supxlabel("\n".join(_caption(table)))
     return figure
 
 
 def _keys(encoders: list[str], heard: Heard, control: str) -> dict[str, Line2D]:
     look = {"ls": "", "ms": 4, "mew": 0.7, "mec": "black"}
-    keys = {
+    return {
         name(x, heard): Line2D(
             [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
         )
         for x, mark in zip(encoders, cycle(MARKS))
     }
-    keys["ρ of the expected share"] = Line2D([], [], color=style.SHARES, lw=1.2)
-    return keys | {"95 % interval over speakers and seeds": Line2D([], [], **OVER_SPEAKERS)}
 
 
 def _caption(table: pd.DataFrame) -> list[str]:
     notes = table["note"].unique()
-    few = f"no interval: {' | '.join(filter(None, notes))}" if any(notes) else ""
+    missing = "interval" if table["of_ceiling"].notna().any() else "interval and no ceiling"
+    few = f"no {missing}: {' | '.join(filter(None, notes))}" if any(notes) else ""
     marks = "in brackets: speakers; black: the encoder heard the language, white: not"
     return [*filter(None, [f"{marks}; grey: the control", few])]
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.names import UnknownName, nearest
-from emoshare_utils.results.bootstrap import bootstrap, interval, joint_interval
+from emoshare_utils.results.bootstrap import bootstrap, interval, joint_interval, seeds_drawn
 from emoshare_utils.results.enough import too_few, too_few_expected
 from emoshare_utils.results.metrics import constant_shares, mean_over_emotions, rhos
 from emoshare_utils.studies.groups import expected_shares
@@ -72,7 +72,7 @@ def by_language(
     if not len(expected):
         raise ValueError("nothing is known of expected shares: n_raters says how many listened")
     systems, seeds = _predicted(predictions, clips, encoders, split, corpus.emotions)
-    drawn, found = _seeds_drawn(seeds, resamples), {}
+    drawn, found = seeds_drawn(seeds, resamples), {}
     for number, language in enumerate(sorted(clips["language"].unique())):
         here = (clips["language"] == language).to_numpy()
         shares = clips.loc[here, list(corpus.emotions)].to_numpy(float)
@@ -129,14 +129,6 @@ def _predicted(
         )
     systems = wide.to_numpy().reshape(len(clips), -1, len(emotions)).transpose(1, 0, 2)
     return systems, len(seeds)
-
-
-def _seeds_drawn(seeds: int, resamples: int) -> np.ndarray:
-    """The weight of each seed in each resample, (B, seeds): n - 1 of n are drawn."""
-    if seeds == 1:
-        return np.ones((resamples, 1))
-    drawn = np.random.default_rng(0).integers(0, seeds, (resamples, seeds - 1))
-    return (drawn[..., None] == np.arange(seeds)).mean(axis=1)
 
 
 def language_table(found: Mapping[str, Language], heard: Heard) -> pd.DataFrame:

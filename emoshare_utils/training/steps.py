@@ -90,7 +90,7 @@ def _shared_step(
         return torch.stack([learner.head(vectors, of_one) for learner, of_one in pairs], dim=1)
 
     frames = sum(features.shape[0] * features.shape[1] for _, features, _ in micro_batches)
-    keep = _keep_graphs(learners[:1], frames // networks[0].cnn.pool, _needs_all(learners))
+    keep = _keep_graphs(learners, frames // networks[0].cnn.pool)
     kept = list(pool.map(predict, micro_batches)) if keep else None
     slopes = _slopes(
         learners,
@@ -190,8 +190,8 @@ def _after_cnns(
         own = batch._replace(features=batch.features[place])
         return learners[place].after_cnn(own, shares.T[place])
 
-    frames_of_all = sum(features.shape[1] * features.shape[2] for _, features, _ in groups)
-    keep = _keep_graphs(learners, frames_of_all, _needs_all(learners))
+    frames = sum(features.shape[1] * features.shape[2] for _, features, _ in groups)
+    keep = _keep_graphs(learners, len(learners) * frames)
     kept = list(pool.map(forward, range(len(learners)))) if keep else None
 
     def predicted(networks: list[Regressor]) -> Tensor:
@@ -232,18 +232,18 @@ def _needs_all(learners: Sequence[Learner]) -> bool:
     return any(learner.loss is not mse for learner in learners)
 
 
-def _keep_graphs(learners: Sequence[Learner], frames: int, needs_all: bool) -> bool:
+def _keep_graphs(learners: Sequence[Learner], frames: int) -> bool:
     """Whether to keep what the forward pass of a whole batch leaves, in place of a second one.
 
     Args:
-        learners: those of which each computes an LSTM.
-        frames: of the batch, after pooling.
-        needs_all: as `_needs_all` says; else one group at a time does.
+        frames: of the batch, after pooling, as many times as there are LSTMs that read them.
     """
+    if not _needs_all(learners):
+        return False
     width = learners[0].network.ffnn.share.in_features
     if learners[0].network.ffnn.hidden:
         width = learners[0].network.ffnn.hidden[0].in_features
-    return needs_all and frames * width * len(learners) * BYTES_PER_STATE <= KEPT_BYTES
+    return frames * width * BYTES_PER_STATE <= KEPT_BYTES
 
 
 def _in_rows(micro_batches: Sequence[MicroBatch], found: Sequence[Tensor]) -> Tensor:
@@ -262,7 +262,7 @@ def _slopes(
 
     `predict` gives the shares that networks predict for the batch, (N, networks).
     """
-    if all(learner.loss is mse for learner in learners):
+    if not _needs_all(learners):
         return [None] * len(learners)
     predictions = predict([learner.network for learner in learners])
     slopes = []

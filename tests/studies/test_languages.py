@@ -107,6 +107,8 @@ def test_too_few_speakers_are_an_open_question():
     )
     assert language_table(few, HEARD)["rho"].notna().all()
     assert worth_of_hearing(few, {"a": HEARD["a"]}, "mel")["difference"].isna().all()
+    drawn = language_figures.fractions_by_language(language_table(few, HEARD), HEARD, "mel")
+    assert len(drawn.axes) == 1 and "no interval and no ceiling: 48" in drawn.get_supxlabel()
     for figure in (
         language_figures.fractions_by_language(table, HEARD, "mel"),
         language_figures.worth(worth, HEARD, "mel"),
