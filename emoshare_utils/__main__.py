@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     # not needed for --help, which should not keep anyone waiting
     from emoshare_utils.errors import UserError
     from emoshare_utils.files import FolderError
-    from emoshare_utils.runner.execute import NotebookFailed
+    from emoshare_utils.runner.notebooks import NotebookFailed
     from emoshare_utils.runner.profiles import parse_settings
 
     sys.stdout.reconfigure(errors="replace")
@@ -89,12 +89,20 @@ def _add_running(commands: argparse._SubParsersAction, common: argparse.Argument
     about = "leave out the notebooks before this one"
     some.add_argument("--from", dest="start", metavar="03", help=about)
     run.add_argument("--force", action="store_true", help="run what is up to date, too")
+    about = "how many studies run at the same time (two, or one on a GPU, cluster or single core)"
+    run.add_argument("--at-once", type=_number, metavar="N", help=about)
     about = "open working copies of the notebooks in JupyterLab, a profile's parameters filled in"
     more = "What follows -- goes to JupyterLab, such as -- --no-browser --port 8890."
     lab = commands.add_parser("lab", parents=[common], help=about, description=f"{about}. {more}")
     lab.set_defaults(module="runner.lab")
     about = "write the copies alone, lab/<run>/"
     lab.add_argument("--no-open", dest="show", action="store_false", help=about)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
+    return int(text)
 
 
 def _add_predicting(commands: argparse._SubParsersAction) -> None:

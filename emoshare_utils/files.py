@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SEAL = "checksum"  # the entry of a record, or of a file's metadata, that tells of damage
 UNSEALED = b"sealed-crc32:00000000"  # its value before the checksum is known
+WRITTEN = "EMOSHARE_WRITTEN"  # names the file that lists what this process and its own have written
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula starts with
 
 
@@ -56,7 +57,10 @@ def checksum(*parts: bytes | memoryview | np.ndarray) -> str:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under `path` whole, or not at all; FolderError as `writing`."""
+    """A file to write that appears under `path` whole, or not at all; FolderError as `writing`.
+
+    Where the environment's EMOSHARE_WRITTEN names a file, the path is added to it, a line.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     with writing(path.parent):
         try:
@@ -65,6 +69,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            if listed := os.environ.get(WRITTEN):
+                with Path(listed).open("a") as lines:
+                    lines.write(f"{path.absolute()}\n")
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -113,6 +120,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
 def write_csv(path: Path, table: "DataFrame") -> None:
     """Write a table without its index, whole or not at all.
 
@@ -122,8 +135,7 @@ def write_csv(path: Path, table: "DataFrame") -> None:
     for place, dtype in enumerate(text.dtypes):
         if not hasattr(dtype, "kind") or dtype.kind in "OSU":
             text.isetitem(place, text.iloc[:, place].map(_as_text))
-    with atomic(path) as file:
-        file.write(text.to_csv(index=False, lineterminator="\n").encode())
+    write_text(path, text.to_csv(index=False, lineterminator="\n"))
 
 
 def _as_text(value: Any) -> Any:

@@ -14,7 +14,7 @@ from emoshare_utils.corpora import audio
 from emoshare_utils.features.encoders import load_encoder
 from emoshare_utils.features.pretrained import FURTHER, MINI
 from emoshare_utils.features.small_network import MiniConfig
-from emoshare_utils.files import write_csv
+from emoshare_utils.files import write_csv, write_text
 from emoshare_utils.pretraining import targets
 from emoshare_utils.pretraining.audio import listen
 from emoshare_utils.pretraining.model_card import model_card
@@ -44,7 +44,7 @@ def main(root: str, folder: str, plan: Plan = PLAN, config: MiniConfig = MiniCon
     history = history.assign(iteration=3, objective="hubert", seed=plan.seed)
     write_csv(to / "history.csv", history)
     about = {"first": CLUSTERS, "second": CLUSTERS, "layer": LAYER, "name": FURTHER, "made": MADE}
-    (to / "README.md").write_text(model_card(to, speech, plan, history, "cpu", **about))
+    write_text(to / "README.md", model_card(to, speech, plan, history, "cpu", **about))
 
 
 if __name__ == "__main__":

@@ -7,29 +7,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from emoshare_utils.files import WRITTEN
 from emoshare_utils.paths import Run, home, shown
-from emoshare_utils.runner.notebooks import Notebook
+from emoshare_utils.runner.notebooks import Notebook, NotebookFailed
 from emoshare_utils.runner.screen import Screen, plain, say
+from emoshare_utils.runner.several import Kernels
+from emoshare_utils.runner.stamps import written_by
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 ERROR_LINES = 15
 
 
-class NotebookFailed(RuntimeError):
-    """A notebook that stopped; the message shows the error and names the executed copy.
-
-    `cause` is the error alone.
-    """
-
-    def __init__(self, message: str, cause: str) -> None:
-        super().__init__(message)
-        self.cause = cause
-
-
 def execute(
-    notebook: Notebook, given: Mapping[str, Any], this: Run, extensions: Iterable[Path] = ()
+    notebook: Notebook,
+    given: Mapping[str, Any],
+    this: Run,
+    extensions: Iterable[Path] = (),
+    kernels: Kernels | None = None,
 ) -> None:
     """Run one notebook, with its `given` parameters, into its executed copy.
+
+    Args:
+        kernels: those of the notebooks that run at the same time, from threads of this process.
 
     Raises NotebookFailed, whose message and executed copy show the error; a KeyboardInterrupt says
     in which cell it came.
@@ -39,15 +38,18 @@ def execute(
 
     copy = this.notebooks / f"{notebook.name}.ipynb"
     screen = Screen(notebook.name)
+    if kernels:
+        screen = Screen(notebook.name, f"{notebook.name[:2]}  ", kernels.check)
+    manager = _kernel_manager(notebook, this, extensions, kernels)
     try:
         try:
-            _run_cells(notebook, given, copy, screen, extensions)
+            _run_cells(notebook, given, copy, screen, manager)
         except RuntimeError as error:
             if screen.index is not None:
                 raise
             # kernels that start at the same moment may choose the same port
             say(f"{notebook.name}  the kernel did not start, once more ({error})")
-            _run_cells(notebook, given, copy, screen, extensions)
+            _run_cells(notebook, given, copy, screen, manager)
         return
     except PapermillExecutionError as error:
         trace = plain("\n".join(error.traceback))
@@ -57,6 +59,11 @@ def execute(
     except KeyboardInterrupt:
         logging.getLogger("asyncio").disabled = True  # it would print the task that was stopped
         raise KeyboardInterrupt(f" in {notebook.name}, {screen.where}") from None
+    finally:
+        if kernels:
+            kernels.ended(notebook.name)
+    if kernels and kernels.stopping.is_set():
+        raise KeyboardInterrupt(f" in {notebook.name}, {screen.where}")
     screen.finish()
     lines = trace.strip().splitlines()[-ERROR_LINES:]
     raise NotebookFailed(
@@ -73,7 +80,7 @@ def _run_cells(
     given: Mapping[str, Any],
     copy: Path,
     screen: Screen,
-    extensions: Iterable[Path],
+    manager: type,
 ) -> None:
     from papermill import execute_notebook
 
@@ -85,11 +92,10 @@ def _run_cells(
         kernel_name="python3",
         language="python",
         progress_bar=False,
-        cwd=notebook.path.parent,
         start_timeout=120,
         stdout_file=screen,
         stderr_file=screen,
-        kernel_manager_class=_kernel_manager(extensions),
+        kernel_manager_class=manager,
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         iopub_timeout=60,
         coalesce_streams=True,
@@ -115,12 +121,16 @@ def kernel_environment(extensions: Iterable[Path]) -> dict[str, str]:
     }
 
 
-def _kernel_manager(extensions: Iterable[Path]) -> type:
+def _kernel_manager(
+    notebook: Notebook, this: Run, extensions: Iterable[Path], kernels: Kernels | None
+) -> type:
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpecManager
     from traitlets import default
 
-    environment = kernel_environment(extensions)
+    own = {"env": kernel_environment(extensions), "cwd": str(notebook.path.parent)}
+    if kernels:
+        own["env"] |= kernels.environment | {WRITTEN: str(written_by(notebook.name, this))}
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts this Python on this package and project, whatever kernels are installed."""
@@ -129,8 +139,12 @@ def _kernel_manager(extensions: Iterable[Path]) -> type:
         def _no_installed_kernels(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])
 
-        def start_kernel(self, **options: Any) -> Any:
-            return super().start_kernel(**options | {"env": environment})
+        async def start_kernel(self, **options: Any) -> None:
+            if kernels:
+                kernels.check()
+            await super().start_kernel(**options | own)
+            if kernels:
+                kernels.started(notebook.name, self.provisioner.pid)
 
     return ThisInterpreter
 

@@ -12,9 +12,28 @@ from emoshare_utils.paths import home, shown
 
 QUICKSTART = "00"  # stands apart: it runs where it is named, and no other reads what it makes
 
+LAST_OF_PAPER = "05"  # the studies follow: each reads what the paper's made, none another's files
+
 
 class WorkbookError(UserError, ValueError):
     """A run that cannot start; the message names the value and what to do."""
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook that stopped; the message shows the error and names the executed copy.
+
+    `cause` is the error alone.
+    """
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+    def beside(self, others: Iterable[str]) -> "NotebookFailed":
+        """This failure, of one study, where others ran to their end or failed too."""
+        failed = ", ".join(others)
+        rest = f"These failed too: {failed}; the" if failed else "The"
+        return NotebookFailed(f"{self}\n{rest} other studies have run.", self.cause)
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,11 @@ class Notebook:
     def is_quickstart(self) -> bool:
         """Whether it is no part of a run that names no notebooks."""
         return self.name.startswith(QUICKSTART)
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it asks what the paper leaves open."""
+        return self.name[:2] > LAST_OF_PAPER
 
 
 def read_notebooks() -> list[Notebook]:

@@ -14,7 +14,6 @@ from emoshare_utils.paths import Run, home, resolve, shown
 from emoshare_utils.runner.notebooks import Notebook, WorkbookError, find
 
 NO_PARAMETERS = ("base", "extensions", "notebooks")
-LAST_OF_PAPER = "05"  # the studies follow
 REPLACED = ("options", "sources", "heard")  # mappings whose entries mean nothing elsewhere
 
 
@@ -42,8 +41,8 @@ class Profile:
 
     def chosen(self, notebooks: list[Notebook], studies: bool = False) -> list[Notebook]:
         """Its notebooks, or the paper's if it names none; and if asked for, the studies."""
-        paper = [n for n in notebooks if not n.is_quickstart and n.name[:2] <= LAST_OF_PAPER]
-        asked = [n for n in notebooks if studies and n.name[:2] > LAST_OF_PAPER]
+        paper = [n for n in notebooks if not n.is_quickstart and not n.is_study]
+        asked = [n for n in notebooks if studies and n.is_study]
         return [n for n in notebooks if n in (self.notebooks or paper) + asked]
 
     def given(self, notebook: Notebook) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,17 @@ class Screen:
     """Says in plain lines which cell of a notebook runs and what it prints.
 
     papermill calls `open`, `start` and `finish`, and writes to it as to a file.
+
+    Args:
+        name: the notebook's.
+        margin: what stands before each line that a cell prints.
+        check: called before each cell; what it raises ends the notebook.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, margin: str = "    ", check: Callable[[], None] | None = None
+    ) -> None:
+        self.name, self.margin, self.check = name, margin, check
         self.labels: dict[int, str] = {}
         self.index: int | None = None
         self.unended = ""
@@ -50,6 +57,8 @@ class Screen:
 
     def start(self, cell: Any, cell_index: int) -> None:
         """A code cell begins."""
+        if self.check:
+            self.check()
         self.index = cell_index
         say(f"{self.name}  {self.where}  {self.labels[cell_index]}")
 
@@ -57,7 +66,7 @@ class Screen:
         """Pass on whole lines; of a line that redraws itself, its last state."""
         *lines, self.unended = (self.unended + text).split("\n")
         for line in lines:
-            say("    " + plain(line).rstrip().split("\r")[-1])
+            say(self.margin + plain(line).rstrip().split("\r")[-1])
 
     def flush(self) -> None:
         """Whole lines have been passed on already."""
@@ -74,8 +83,8 @@ def plain(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line, now."""
-    print(text, flush=True)
+    """Write one line, now and whole, whichever thread writes another."""
+    print(f"{text}\n", end="", flush=True)
 
 
 def summarise(steps: Iterable[Step], figures: Path) -> None:

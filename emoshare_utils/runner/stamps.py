@@ -5,14 +5,17 @@ that has run to its end, so a notebook that failed or was stopped runs again.
 
 A file belongs to the notebook that wrote it last, whether that ran to its end or not. Only what was
 left where the runner itself was killed belongs to the next notebook that runs, which usually is the
-same one. Where a notebook rewrites a file of an earlier one, the file is its own from then on: once
-that file is gone, only the later notebook runs again. Notebooks therefore write files of their own.
+same one. Where studies run at the same time, each lists what it writes (`files.atomic`), and what
+is on another's list alone is not its own. Where a notebook rewrites a file of an earlier one, the
+file is its own from then on: once that file is gone, only the later notebook runs again. Notebooks
+therefore write files of their own.
 """
 
 import hashlib
 import json
 import os
 import platform
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -23,7 +26,7 @@ from typing import Any
 from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
 from emoshare_utils.names import FRAMES, all_members, split_layer
 from emoshare_utils.paths import PAPER, Run, home, resolve, shown
-from emoshare_utils.runner.notebooks import QUICKSTART
+from emoshare_utils.runner.notebooks import LAST_OF_PAPER, QUICKSTART
 
 PACKAGE = Path(__file__).parents[1]
 NOT_COUNTED = ("runner", "__main__.py")  # no number depends on these
@@ -60,6 +63,7 @@ class Stamps:
 
     def __init__(self, this: Run, extensions: Iterable[Path] = ()) -> None:
         self.run, self.home = this, home()
+        self.lock = threading.RLock()  # studies that run at the same time have threads of their own
         files = sorted(this.notebooks.glob(".[0-9][0-9]_*.json"))
         self.stamps = {file.stem.removeprefix("."): _read(file) for file in files}
         self.software = {
@@ -74,14 +78,15 @@ class Stamps:
     ) -> dict[str, Any]:
         """Tell all that decides what the notebook `name` makes."""
         made_here = parameters.get("corpus") == "simulated"  # follows from the parameters
-        return {
-            "code": _digest(cells),
-            "parameters": dict(parameters),
-            "corpus folder": None if made_here else folder_digest(parameters.get("root")),
-            "other folders": {name: folder_digest(name) for name in _named(parameters)},
-            **self.software,
-            EARLIER: self._earlier(name),
-        }
+        with self.lock:
+            return {
+                "code": _digest(cells),
+                "parameters": dict(parameters),
+                "corpus folder": None if made_here else folder_digest(parameters.get("root")),
+                "other folders": {name: folder_digest(name) for name in _named(parameters)},
+                **self.software,
+                EARLIER: self._earlier(name),
+            }
 
     def outdated(self, name: str, inputs: Mapping[str, Any]) -> str:
         """Say why the notebook has to run; "" where it is up to date."""
@@ -104,17 +109,28 @@ class Stamps:
         All that changes below the run's folders meanwhile counts as its work, as does what is
         there and belongs to no other notebook.
         """
-        before = self._stats()
-        self._write(name, self.stamps.get(name, UNFINISHED) | {"given": None})
+        with self.lock:
+            before = self._stats()
+            self._write(name, self.stamps.get(name, UNFINISHED) | {"given": None})
         try:
             yield
         except BaseException:
-            with suppress(OSError, FolderError):  # a full disk: the exception tells it better
+            with self.lock, suppress(OSError, FolderError):  # a full disk: the exception tells more
                 self._write(name, {"given": None, "outputs": self._outputs(name, before)})
             raise
-        outputs = self._outputs(name, before)
-        given = {**inputs, EARLIER: self._earlier(name)}
-        self._write(name, {"given": given, "outputs": outputs})
+        with self.lock:
+            outputs = self._outputs(name, before)
+            given = {**inputs, EARLIER: self._earlier(name)}
+            self._write(name, {"given": given, "outputs": outputs})
+
+    @contextmanager
+    def listing(self, names: Iterable[str]) -> Iterator[None]:
+        """Inside the block these notebooks list what they write; a killed run leaves the lists."""
+        try:
+            yield
+        finally:
+            for name in names:
+                written_by(name, self.run).unlink(missing_ok=True)
 
     def forget(self, name: str) -> None:
         """Let a notebook count as unfinished; its files stay its own."""
@@ -123,14 +139,17 @@ class Stamps:
     def _outputs(self, name: str, before: Mapping[str, tuple]) -> dict[str, str | None]:
         """What the notebook made since `before`, and what nobody owns; others no longer own it."""
         after = self._stats()
-        others = set()
+        listed = self._listed_by_others(name)
+        others = set(listed)
         for other, stamp in self.stamps.items():
             if other == name:
                 continue
             kept = {
                 path: content
                 for path, content in stamp["outputs"].items()
-                if before.get(path) == after.get(path) or (other > name and path not in after)
+                if before.get(path) == after.get(path)
+                or (other > name and path not in after)
+                or path in listed
             }
             if len(kept) < len(stamp["outputs"]):
                 self._write(other, stamp | {"outputs": kept})
@@ -144,7 +163,7 @@ class Stamps:
     def _earlier(self, name: str) -> dict[str, str]:
         """A digest of what each earlier notebook made, as it is now, without its pictures.
 
-        That of the quickstart, which no other reads, does not count.
+        That of the quickstart and of the studies, which no other reads, does not count.
         """
         return {
             other: _digest(
@@ -153,8 +172,16 @@ class Stamps:
                 if not path.endswith(PICTURES)
             )
             for other, stamp in sorted(self.stamps.items())
-            if other < name and stamp["outputs"] and not other.startswith(QUICKSTART)
+            if QUICKSTART < other[:2] <= LAST_OF_PAPER and other < name and stamp["outputs"]
         }
+
+    def _listed_by_others(self, name: str) -> set[str]:
+        """What is on the lists of other notebooks alone."""
+        mine, others = set(), set()
+        for file in self.run.notebooks.glob(".[0-9][0-9]_*.written"):
+            paths = mine if file == written_by(name, self.run) else others
+            paths.update(shown(Path(line)) for line in file.read_text().splitlines())
+        return others - mine
 
     def _stats(self) -> dict[str, tuple[int, int, int]]:
         """Size, time and inode of each file in the run's folders, except the executed copies."""
@@ -166,6 +193,11 @@ class Stamps:
     def _write(self, name: str, stamp: dict) -> None:
         self.stamps[name] = stamp
         write_json(self.run.notebooks / f".{name}.json", stamp)
+
+
+def written_by(name: str, this: Run) -> Path:
+    """The file that lists what a notebook writes while others run."""
+    return this.notebooks / f".{name}.written"
 
 
 def _read(file: Path) -> dict[str, Any]:

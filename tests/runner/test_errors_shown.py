@@ -10,7 +10,7 @@ from emoshare_utils.features.encoder import EncoderError
 from emoshare_utils.files import FolderError
 from emoshare_utils.names import ExtensionError, UnknownName
 from emoshare_utils.paths import Run
-from emoshare_utils.runner.execute import NotebookFailed
+from emoshare_utils.runner.notebooks import NotebookFailed
 from emoshare_utils.runner.workbook import run
 
 LOADS = "from emoshare_utils import corpora\ncorpora.load('table', '/no/such/folder')"

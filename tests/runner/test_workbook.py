@@ -17,8 +17,7 @@ from emoshare_utils import __main__
 from emoshare_utils.files import FolderError, locked
 from emoshare_utils.paths import Run, resolve
 from emoshare_utils.runner import execute
-from emoshare_utils.runner.execute import NotebookFailed
-from emoshare_utils.runner.notebooks import WorkbookError
+from emoshare_utils.runner.notebooks import NotebookFailed, WorkbookError
 from emoshare_utils.runner.publishing import publish
 from emoshare_utils.runner.workbook import run
 
