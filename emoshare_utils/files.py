@@ -68,10 +68,10 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-            if listed := os.environ.get(WRITTEN):
+            if listed := os.environ.get(WRITTEN):  # first, so that no file is there unlisted
                 with Path(listed).open("a") as lines:
                     lines.write(f"{path.absolute()}\n")
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 

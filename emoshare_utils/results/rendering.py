@@ -74,6 +74,8 @@ def style(
         best: the columns whose best value among our own rows is bold, ties included, decided before
             rounding. By default every float column but a baseline's.
     """
+    if table.empty:
+        caption = f"{caption} (There is none here.)"
     styler, align, caption, below = _styled("html", table, caption, listeners, notes, best)
     left = [f".col{place}" for place, side in enumerate(align) if side == "l"]
     css = {"": f"font-size: {FONT}", "th, td": "text-align: right; padding: 0.4em 0.25em"}

@@ -19,9 +19,12 @@ from emoshare_utils.runner.notebooks import Notebook
 from emoshare_utils.runner.screen import plain
 
 KINDS = ("image/png", "text/html", "text/markdown", "text/plain")  # the first there is counts
-# the lines of `progress.track`, and other times, which differ from run to run
+# the lines of `progress.track`, and others that differ from run to run and machine to machine
 RUNNING = re.compile(r" in \d+ s \(.* s left\)$")
-TIMES = re.compile(r" in \d+ s \(.*\)$|% of the time ")
+TIMES = re.compile(
+    r" in \d+ s \(.*\)$|% of the time |: nothing left to do$|: resumes after "
+    r"|^precision = auto takes "
+)
 # code, which stays, or a formula: `code`, $$block$$ or $inline$
 FORMULA = re.compile(r"(```.*?```|`[^`]+`)|\$\$(.+?)\$\$|\$(?!\s)([^$\n]+?)(?<!\s)\$(?!\d)", re.S)
 HEADLINES = {

@@ -26,7 +26,7 @@ from emoshare_utils.runner.executed import (
 from emoshare_utils.runner.screen import say
 
 LARGEST_PICTURE = 60_000  # bytes
-COLOURS = 64  # of a picture that is kept beside its page
+COLOURS = 256  # of a picture that is kept beside its page
 MADE = "<!-- made by `{command}` from notebooks/{name}.ipynb, cells {cells} -->"
 MADE_BY = re.compile(MADE.format(command="(.+)", name=r"(\w+)", cells=r"(\w+)"))
 ABOUT = """# The notebooks with their outputs
@@ -150,12 +150,14 @@ def _page(name: str, cells: list[Cell], this: Run) -> tuple[list[str], dict[str,
 
 
 def _published(source: str, this: Run) -> list[str]:
-    """Links to the published pictures that a cell names, in order."""
-    named = dict.fromkeys(re.findall(r'"(\w+)"', source))
-    places = [(name, run) for name in named for run in (this, PAPER)]
-    there = {n: r.name for n, r in reversed(places) if (r.published / f"{n}.png").is_file()}
-    folder = "../../../figures/published"
-    return [f"![{n}]({folder}/{there[n]}/{n}.png)" for n in named if n in there]
+    """Links to the published pictures that a cell names, in order; a name may have a {part} for
+    each of several pictures, which are drawn in the order of the alphabet."""
+    folder, links = "../../../figures/published", {}
+    for name in re.findall(r'"((?:{\w+})*\w(?:\w|{\w+})*)"', source):
+        for run in (PAPER, this):
+            for path in sorted(run.published.glob(re.sub(r"{\w+}", "*", name) + ".png")):
+                links[path.stem] = f"![{path.stem}]({folder}/{run.name}/{path.name})"
+    return list(links.values())
 
 
 def _text(output: Output) -> str:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from emoshare_utils.files import DamagedError, FolderError, read_json, write_json
@@ -186,9 +187,13 @@ class Stamps:
     def _stats(self) -> dict[str, tuple[int, int, int]]:
         """Size, time and inode of each file in the run's folders, except the executed copies."""
         folders = self.run.folder, self.run.figures, PAPER.figures
-        made = [file for folder in folders for file in files_below(folder)]
-        stats = {path: path.stat() for path in made if path.parent != self.run.notebooks}
-        return {shown(p): (s.st_size, s.st_mtime_ns, s.st_ino) for p, s in stats.items()}
+        stats = {}
+        for path in (file for folder in folders for file in files_below(folder)):
+            with suppress(FileNotFoundError):  # a study that runs has removed it since
+                about = path.stat()
+                if path.parent != self.run.notebooks:
+                    stats[shown(path)] = (about.st_size, about.st_mtime_ns, about.st_ino)
+        return stats
 
     def _write(self, name: str, stamp: dict) -> None:
         self.stamps[name] = stamp
@@ -260,12 +265,15 @@ def _checksum(path: Path, dated: bool = False) -> str | None:
     Args:
         dated: count the time of a file that is compared by its size.
     """
-    if not path.is_file():
+    try:
+        about = path.stat()
+        if not S_ISREG(about.st_mode):
+            return None
+        if path.suffix.lower() in SIZED:
+            return f"{about.st_size} bytes" + (f", {about.st_mtime_ns}" if dated else "")
+        return _sha256(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    except (FileNotFoundError, NotADirectoryError):  # perhaps since a moment ago
         return None
-    about = path.stat()
-    if path.suffix.lower() in SIZED:
-        return f"{about.st_size} bytes" + (f", {about.st_mtime_ns}" if dated else "")
-    return _sha256(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
 @cache

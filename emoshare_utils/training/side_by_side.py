@@ -51,19 +51,19 @@ def train_side_by_side(tasks: Sequence[dict]) -> None:
     # loky by name: with one worker joblib would stay in this process
     parallel = Parallel(max(2, workers), backend="loky", return_as="generator_unordered")
     done = parallel(delayed(_train)(task, os.getpid()) for task in tasks)
-    try:
-        for said in track(done, f"training, {workers} at a time", len(tasks), "systems"):
-            print(said, end="", flush=True)
-    except KeyboardInterrupt:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib: that tasks are given up
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joblib: that tasks are given up, or a worker is renewed
+        try:
+            for said in track(done, f"training, {workers} at a time", len(tasks), "systems"):
+                print(said, end="", flush=True)
+        except KeyboardInterrupt:
             done.close()
-        raise Stopped(
-            "training was stopped by hand: finished systems and epochs are kept, and running it "
-            "again resumes from there"
-        ) from None
-    except TerminatedWorkerError:
-        print("a process was killed (out of memory?): the rest is trained in turn")
+            raise Stopped(
+                "training was stopped by hand: finished systems and epochs are kept, and running "
+                "it again resumes from there"
+            ) from None
+        except TerminatedWorkerError:
+            print("a process was killed (out of memory?): the rest is trained in turn")
 
 
 def _train(task: dict, parent: int) -> str:

@@ -14,7 +14,7 @@ from toy_notebooks import DATA, FOLDERS, edit, ran, write
 
 from emoshare_utils import __main__
 from emoshare_utils.paths import Run
-from emoshare_utils.runner import several
+from emoshare_utils.runner import several, stamps
 from emoshare_utils.runner.notebooks import NotebookFailed
 from emoshare_utils.runner.workbook import run
 
@@ -251,3 +251,13 @@ def test_where_cores_cannot_be_named_kernels_have_fewer_threads(monkeypatch):
     assert several.Kernels(3).environment == {}
     monkeypatch.delattr(os, "sched_setaffinity")
     assert several.Kernels(3).environment == {"OMP_NUM_THREADS": "3"}
+
+
+def test_a_file_that_goes_while_a_study_runs_is_nobody_s(studies, monkeypatch):
+    """As a checkpoint does, between the look at a folder and the look at its files."""
+    (Run("demo").folder).mkdir(parents=True)
+    (Run("demo").folder / ".alone").touch()
+    listed = stamps.files_below
+    monkeypatch.setattr(stamps, "files_below", lambda folder: [*listed(folder), folder / "gone"])
+    assert both() == ["01", "06", "07"]
+    assert owned("06_a") == {"a/early.csv", "a/late.csv", "a/cores.txt", "figures/demo/a.csv"}
