@@ -22,7 +22,7 @@ from cells import run_here
 from emoshare_utils.corpora import audio
 from emoshare_utils.corpora.clip_table import COLUMNS, Corpus
 from emoshare_utils.features.store import FeatureStore
-from emoshare_utils.runner import workbook
+from emoshare_utils.runner import several, workbook
 
 LONG = (  # the longest first
     "test_notebooks.py",
@@ -66,9 +66,10 @@ def quick_kernels():
 def without_kernels(monkeypatch):
     """`run` runs the notebooks' cells in this process."""
 
-    def execute(notebook, given, this, extensions):
+    def execute(notebook, given, this, extensions, kernels):
         run_here(notebook.path, given)
 
+    monkeypatch.setattr(several, "how_many", lambda parameters: 1)
     monkeypatch.setattr(workbook, "execute", execute)
 
 

@@ -20,7 +20,7 @@ FLOORS = [
     {"pretraining"},
     {"studies", "checking", "predicting"},
 ]
-LAZY = {"distributed", "papermill", "opensmile", "nbformat", "jupyter_client", "traitlets"}
+LAZY = {"distributed", "papermill", "opensmile", "nbformat", "jupyter_client", "torch", "traitlets"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -167,7 +167,6 @@ def test_smoke_leaves_the_tables_and_figures(smoke):
         "worth": ("pdf", "png", "csv"),
         "claims": ("csv", "html", "tex"),
         "differences_attention": ("pdf", "png", "csv"),
-        "pretraining": ("pdf", "png", "csv"),
         "objectives": ("pdf", "png", "csv"),
         "layers": ("pdf", "png", "csv"),
         "probes": ("pdf", "png", "csv"),
@@ -223,7 +222,7 @@ def test_smoke_leaves_executed_notebooks_to_read(smoke):
         "04": 4,
         "05": 2,
         "06": 2,
-        "07": 2,
+        "07": 1,  # of the encoders that ship: two checkpoints are no curve
         "08": 3,
         "15": 3,
         "16": 1,

@@ -44,7 +44,7 @@ training:
   patience: 8
   start_at_mean: true
 """
-SMALL_SIZES = "{cnn: [32], pool: 8, lstm: 32, ffnn_1: [32], ffnn_2: [32]}"  # the demo's
+SMALL_SIZES = "{cnn: [32], pool: 16, lstm: 32, ffnn_1: [32], ffnn_2: [32]}"  # the demo's
 LARGE_SIZES = "{cnn: [64], pool: 8, lstm: 64, ffnn_1: [32], ffnn_2: [32]}"  # CREMA-D's
 
 

@@ -35,7 +35,7 @@ MAKES_ITSELF = True
 
 def read(
     root: Path,
-    n_clips: int = 900,
+    n_clips: int = 720,
     speakers: int = 40,
     seed: int = 0,
     n_listeners: int = 200,

@@ -21,6 +21,24 @@ MEASURES = {
     },
 }
 NAMES = {"hubert": "HuBERT", "wav2vec2": "wav2vec2.0"}
+FEWEST = 3  # checkpoints of an encoder in an iteration, for a curve
+
+
+def too_few_to_draw(history: pd.DataFrame) -> str:
+    """Why there is no curve to draw, in a sentence; "" where there is one.
+
+    Args:
+        history: objective, seed, iteration and update of each checkpoint; further columns that
+            tell encoders apart (cell) count too.
+    """
+    keys = [name for name in ("cell", "objective", "seed", "iteration") if name in history]
+    fewest = int(history.groupby(keys).size().min())
+    if fewest >= FEWEST:
+        return ""
+    return (
+        f"nothing to draw: an encoder has {fewest} checkpoint{'s' * (fewest > 1)} in an iteration, "
+        f"and a curve takes {FEWEST} (checkpoint_every)"
+    )
 
 
 def pretraining_curves(history: pd.DataFrame) -> Figure:
@@ -31,7 +49,12 @@ def pretraining_curves(history: pd.DataFrame) -> Figure:
 
     Args:
         history: objective, seed, iteration, update, loss, accuracy, use (the perplexity).
+
+    Raises:
+        ValueError: too few checkpoints for a curve.
     """
+    if few := too_few_to_draw(history):
+        raise ValueError(few)
     history = history.assign(accuracy=100 * history["accuracy"])
     objectives = list(history["objective"].unique())
     with style.drawing(style.PAGE_IN, 1.75 * len(objectives) + 0.3) as figure:

@@ -64,12 +64,11 @@ class Kernels:
 def how_many(parameters: Mapping[str, Any]) -> int:
     """How many studies of a run go at the same time: two, or one at a time on a GPU or a cluster,
     which they would share unasked, and on one core."""
-    from emoshare_utils.device import choose_device  # torch takes seconds to import
+    import torch  # takes seconds, and a run that is up to date needs none of it
 
-    apart = parameters.get("scheduler") or len(_cores()) < AT_ONCE
-    if apart or choose_device(parameters.get("device", "auto")).type != "cpu":
-        return 1
-    return AT_ONCE
+    gpu = parameters.get("device") != "cpu" and torch.cuda.is_available()
+    alone = gpu or parameters.get("scheduler") or len(_cores()) < AT_ONCE
+    return 1 if alone else AT_ONCE
 
 
 def run(

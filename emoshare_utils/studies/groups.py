@@ -5,7 +5,7 @@ system's rho there. So a system's rho is set beside the rho of the expected shar
 (`results.expected_share`), on the same resamples of speakers: what remains is the system's part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -148,7 +148,7 @@ def by_group(
                 drawn[len(rows)] = found[by, group]["of_ceiling"][1] - samples, units
         rows.append(row)
     table = pd.DataFrame(rows)
-    tests = _comparisons(table, drawn)
+    tests = comparisons(table, drawn)
     alone = {i: interval(x, n) for i, (x, n) in drawn.items()}
     together = {
         i: joint_interval(table.loc[i, "difference"], x, n, tests) for i, (x, n) in drawn.items()
@@ -160,8 +160,13 @@ def by_group(
     return table
 
 
-def _comparisons(table: pd.DataFrame, drawn: Mapping[int, object]) -> int:
-    """How many comparisons the differences are: of two groups, either less the other is one."""
+def comparisons(table: pd.DataFrame, drawn: Iterable[int]) -> int:
+    """How many comparisons the differences are: of two groups, either less the other is one.
+
+    Args:
+        table: as `by_group` returns it.
+        drawn: the rows that have an interval.
+    """
     groups = table.groupby("by")["group"].nunique()
     compared = table.loc[[*drawn], "by"].value_counts()
     return sum(1 if groups[by] == 2 else count for by, count in compared.items()) or 1

@@ -6,28 +6,28 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.names import label
 from emoshare_utils.results.figures import style
-from emoshare_utils.results.figures.forest import OVER_SPEAKERS
+from emoshare_utils.results.figures.forest import OVER_SPEAKERS, each_by_itself
 from emoshare_utils.studies.languages import Heard
 
 MARKS = "osD^vP*X<>"  # of encoders, the control's first
-_CEILING = {
-    "ρ of the expected share": Line2D([], [], color=style.SHARES, lw=1.2),
+_EXPECTED = {
+    style.EXPECTED_NAME: Line2D([], [], **style.EXPECTED),
     "95 % interval over speakers and seeds": Line2D([], [], **OVER_SPEAKERS),
 }
 
 
 def name(encoder: str, heard: Heard) -> str:
-    """An encoder, a folder by its last part, with the languages it heard in brackets."""
-    said = label(encoder.rpartition("/")[2])
+    """An encoder with the languages it heard in brackets."""
+    said = style.readable(encoder)
     return f"{said} ({', '.join(heard[encoder])})" if encoder in heard else said
 
 
 def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
-    """Rho and the fraction of the ceiling in each language: a row for it, a mark per encoder.
+    """Rho in each language, and the fraction of that of the expected share: a mark per encoder.
 
-    Where no fraction is known its panel is left out.
+    Encoders have their families' colours, the control its own. Where no fraction is known its
+    panel is left out.
 
     Args:
         table: as `languages.language_table` returns it.
@@ -35,50 +35,53 @@ def fractions_by_language(table: pd.DataFrame, heard: Heard, control: str) -> Fi
     languages, encoders = (list(table[x].unique()) for x in ("language", "encoder"))
     encoders = [control, *(x for x in encoders if x != control)]
     beside = style.side_by_side(len(encoders), 0.7 / len(encoders))
-    with style.drawing(style.PAGE_IN, 1.1 + 0.13 * len(languages) * len(encoders)) as figure:
+    with style.drawing(style.PAGE_IN, 1.25 + 0.13 * len(languages) * len(encoders)) as figure:
         known = table["of_ceiling"].notna().any()
         left, *others = figure.subplots(1, 1 + known, sharey=True, squeeze=False)[0]
         for encoder, offset, mark in zip(encoders, beside, cycle(MARKS)):
             of = table[table["encoder"] == encoder].set_index("language").loc[languages]
             for y, row in enumerate(of.itertuples()):
-                face = style.GREY if encoder == control else "black" if row.heard else "white"
-                look = {"marker": mark, "ms": 4, "mew": 0.7, "mec": "black", "mfc": face}
+                heard_it = row.heard or encoder == control
+                look = _look(encoder, mark) | ({} if heard_it else {"mfc": "white"})
                 left.plot(row.rho, y + offset, **look)
                 for right in others:
                     right.plot([row.low, row.high], [y + offset] * 2, **OVER_SPEAKERS)
                     right.plot(row.of_ceiling, y + offset, **look)
         of_languages = table.drop_duplicates("language")
         for y, ceiling in enumerate(of_languages["ceiling"]):
-            left.plot([ceiling] * 2, [y - 0.35, y + 0.35], color=style.SHARES, lw=1.2)
+            left.plot([ceiling] * 2, [y - 0.4, y + 0.4], **style.EXPECTED)
         speakers = of_languages["n_speakers"]
         style.name_rows(left, [f"{x} ({n})" for x, n in zip(languages, speakers)])
         left.set_xlabel("mean ρ")
         for right in others:
             right.tick_params(axis="y", length=0)
             right.spines["left"].set_visible(False)
-            right.set_xlabel("fraction of the ceiling")
-        keys = _keys(encoders, heard, control) | (_CEILING if known else {})
-        style.legend(figure, keys, columns=3)
-        figure.supxlabel("\n".join(_caption(table)))
+            right.set_xlabel(style.FRACTION_NAME)
+        keys = {
+            name(x, heard): Line2D([], [], ls="", **_look(x, mark))
+            for x, mark in zip(encoders, cycle(MARKS))
+        }
+        style.legend(figure, keys | (_EXPECTED if known else {}), columns=3)
+        figure.supxlabel(_caption(table, control))
     return figure
 
 
-def _keys(encoders: list[str], heard: Heard, control: str) -> dict[str, Line2D]:
-    look = {"ls": "", "ms": 4, "mew": 0.7, "mec": "black"}
-    return {
-        name(x, heard): Line2D(
-            [], [], marker=mark, mfc=style.GREY if x == control else "white", **look
-        )
-        for x, mark in zip(encoders, cycle(MARKS))
-    }
+def _look(encoder: str, mark: str) -> dict[str, object]:
+    colour = style.family_colour(encoder)
+    return {"marker": mark, "ms": 4, "mew": 0.9, "mec": colour, "mfc": colour}
 
 
-def _caption(table: pd.DataFrame) -> list[str]:
+def _caption(table: pd.DataFrame, control: str) -> str:
     notes = table["note"].unique()
-    missing = "interval" if table["of_ceiling"].notna().any() else "interval and no ceiling"
-    few = f"no {missing}: {' | '.join(filter(None, notes))}" if any(notes) else ""
-    marks = "in brackets: speakers; black: the encoder heard the language, white: not"
-    return [*filter(None, [f"{marks}; grey: the control", few])]
+    known = table["of_ceiling"].notna().any()
+    missing = "interval" if known else f"interval and no {style.EXPECTED_NAME}"
+    marks = "in brackets: speakers; filled: the encoder heard the language, hollow: not"
+    lines = [
+        f"{marks}; {style.readable(control)}: the control",
+        each_by_itself(int(table["low"].notna().sum())),
+        f"no {missing}: {' | '.join(filter(None, notes))}" if any(notes) else "",
+    ]
+    return style.caption(lines, style.PAGE_IN)
 
 
 def worth(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
@@ -103,10 +106,11 @@ def worth(table: pd.DataFrame, heard: Heard, control: str) -> Figure:
         joint = f" of all {len(table)} together (Bonferroni)" if together else ""
         none = " | ".join(filter(None, table["note"].unique()))
         lines = [
-            f"gain over {label(control)} in fractions of the ceiling: languages heard less others",
+            f"gain over {style.readable(control)}, a {style.FRACTION_NAME}: languages heard less "
+            "others",
             f"lines: 95 % intervals over speakers and seeds{joint}; filled: leaves out 0"
             if not none
             else f"no interval: {none}",
         ]
-        figure.supxlabel("\n".join(lines))
+        figure.supxlabel(style.caption(lines, style.PAGE_IN))
     return figure

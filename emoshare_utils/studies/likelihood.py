@@ -20,6 +20,7 @@ from emoshare_utils.results.shared_clips import SharedClips, group_by_clips
 
 CERTAIN = 1e-3  # a predicted share is taken as at least this far from 0 and 1
 THIRDS = ("agreed", "between", "divided")  # of the clips, by how much their listeners agree
+EDGES = (0, 0.001, 0.2, 0.4, 0.6, 1)  # of bins of the share; the first holds those of exactly 0
 HIGHER_IS_BETTER = {"rho": True, "MAE": False, "NLL": False, "JSD": False, "cosine": True}
 
 
@@ -113,9 +114,7 @@ def _scores(group: SharedClips, resamples: int) -> tuple[dict, dict]:
     return values, samples
 
 
-def by_bin(
-    predictions: pd.DataFrame, edges: Sequence[float] = (0, 0.001, 0.2, 0.4, 0.6, 1)
-) -> pd.DataFrame:
+def by_bin(predictions: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.DataFrame:
     """Mean error (predicted less observed) and absolute error by bin of the observed share.
 
     Args:

@@ -6,11 +6,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from emoshare_utils.pretraining.curves import too_few_to_draw
 from emoshare_utils.results.figures import style
 from emoshare_utils.results.figures.forest import OVER_SPEAKERS
-from emoshare_utils.studies.objective_cells import CELLS, cell_label
+from emoshare_utils.studies.objective_cells import ALL, CELLS, cell_label
 
 LINES = ("-", "--", "-.", ":")
+CELLS_OF = {  # what a contrast sets against what
+    "objective": "HuBERT − wav2vec2.0",
+    "iteration": "2 − 1 iterations",
+    "targets": f"{ALL} − 1 clusterings",
+    "iteration × targets": f"(2 − 1) with {ALL} − with 1",
+}
 MASKED = {"hubert": "which cluster", "wav2vec2": "which of 101 frames"}
 
 
@@ -19,9 +26,15 @@ def histories(history: pd.DataFrame) -> Figure:
 
     Args:
         history: cell, objective, seed, iteration, update, accuracy, as `pretrain_cell` has them.
+
+    Raises:
+        ValueError: too few checkpoints for a curve (`pretraining.curves.too_few_to_draw`).
     """
+    if few := too_few_to_draw(history):
+        raise ValueError(few)
     objectives = list(history["objective"].unique())
-    with style.drawing(style.PAGE_IN, 2.4) as figure:
+    most = history.groupby("objective")["cell"].nunique().max()
+    with style.drawing(style.PAGE_IN, 2.4 + style.LINE_IN * most) as figure:
         for axes, objective in zip(np.atleast_1d(figure.subplots(1, len(objectives))), objectives):
             rows, keys = history[history["objective"] == objective], {}
             for line, (cell, encoders) in zip(LINES, rows.groupby("cell", sort=False)):
@@ -30,10 +43,11 @@ def histories(history: pd.DataFrame) -> Figure:
                 for _, encoder in encoders.groupby(["seed", "iteration"]):
                     before = 0 if encoder["iteration"].iloc[0] == 1 else encoders["update"].max()
                     axes.plot(before + encoder["update"], 100 * encoder["accuracy"], **look)
-                keys[cell_label(cell)] = Line2D([], [], **look)
+                keys[cell_label(cell)] = Line2D([], [], **look | {"marker": ""})
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.set(xlim=(0, None), ylim=(0, None), xlabel="update")
-            axes.legend(keys.values(), keys)
+            place = {"loc": "lower left", "bbox_to_anchor": (0, 1.06), "borderaxespad": 0}
+            axes.legend(keys.values(), keys, handlelength=4.5, **place)
             axes.set_ylabel("accuracy, masked frames (%)")
             axes.set_title(MASKED[objective], loc="left", pad=3)
         figure.supxlabel(f"a line is one encoder; n = {history['seed'].nunique()} per cell")
@@ -64,14 +78,21 @@ def cells(scored: pd.DataFrame, n: int, n_speakers: int) -> Figure:
     return figure
 
 
-def contrasts(table: pd.DataFrame, n_speakers: int, seeds: int) -> Figure:
+def contrasts(table: pd.DataFrame, n: int, n_speakers: int, seeds: int) -> Figure:
     """Each contrast with its interval by itself (thick), and that of all together (thin).
 
     Args:
         table: as `objective_contrasts.contrast` returns it.
-        n_speakers, seeds: speakers scored, and pretraining seeds.
+        n, n_speakers, seeds: clips scored, their speakers, and pretraining seeds.
     """
-    with style.drawing(style.COLUMN_IN, 0.95 + 0.26 * len(table)) as figure:
+    names = [f"{name}:\n{CELLS_OF.get(name, '')}" for name in table["contrast"]]
+    caption = (
+        f"95 % intervals, n = {n:,} clips of {n_speakers} speakers, {seeds} pretraining seeds: "
+        f"thick, each by itself; thin, all {len(table)} together; filled: leaves out 0"
+    )
+    caption = style.caption([caption], style.COLUMN_IN)
+    height = 0.65 + 0.32 * len(table) + style.LINE_IN * caption.count("\n")
+    with style.drawing(style.COLUMN_IN, height) as figure:
         axes = figure.subplots()
         for y, row in enumerate(table.itertuples()):
             axes.plot([row.ci_low, row.ci_high], [y, y], **OVER_SPEAKERS)
@@ -82,10 +103,8 @@ def contrasts(table: pd.DataFrame, n_speakers: int, seeds: int) -> Figure:
             )
             style.at_right(axes, y, style.signed(row.difference))
         axes.axvline(0, color="black", lw=0.6, zorder=1)
-        style.name_rows(axes, list(table["contrast"]))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        style.name_rows(axes, names)
         axes.set_xlabel("difference in mean ρ")
-        figure.supxlabel(
-            f"95 % intervals over {n_speakers} speakers and {seeds} pretraining seeds:\n"
-            "thick, each by itself; thin, all four together; filled: leaves out 0"
-        )
+        figure.supxlabel(caption)
     return figure

@@ -1,7 +1,10 @@
 """Pictures of how sure the numbers of the paper's Table 1 are."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -9,6 +12,7 @@ from emoshare_utils.names import ARCHITECTURES, label
 from emoshare_utils.results.figures import style
 from emoshare_utils.studies.paper_table import CLIPS, LISTENERS, fisher_interval
 
+BAND = "0.85"
 PROPOSED = ARCHITECTURES[2]  # the paper's own, which it sets against the others
 
 
@@ -40,7 +44,8 @@ def draw_means(systems: pd.DataFrame) -> Figure:
         style.name_rows(axes, [label(name) for name in encoders])
         figure.supxlabel(
             f"mean ρ over nine emotions as printed, n = {CLIPS:,} clips,\n{LISTENERS}; lines: "
-            "95 % intervals if the emotions' errors\nare independent (thick) or the same (thin)"
+            "95 % intervals if the emotions' errors\nare independent (thick) or the same (thin); "
+            "dotted: the baseline"
         )
         style.legend(figure, style.architecture_keys(systems["architecture"].dropna()))
     return figure
@@ -51,25 +56,23 @@ def draw_differences(widths: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
 
     Args:
         widths: what `paper_table.differences` returned.
-        gaps: what `paper_table.gaps` returned; those above zero are drawn.
+        gaps: what `paper_table.gaps` returned; those above zero are drawn, others are named.
     """
     shown = gaps[gaps["gap"] > 0].sort_values("gap")
-    crowded = shown["gap"].diff() < 0.05 * shown["gap"].max()  # with the line beneath
     colours = {
         name: style.GREY if name == label("baseline") else PROPOSED.colour
         for name in shown["against"]
     }
     between, one, nine = (widths[c] for c in ("between", "one_emotion", "nine_emotions"))
-    with style.drawing(style.COLUMN_IN, 2.8) as figure:
+    height = 2.4 + style.LINE_IN * (_of_differences(gaps).count("\n") + 1)
+    with style.drawing(style.COLUMN_IN, height) as figure:
         axes = figure.subplots()
-        axes.fill_between(between, nine, one, color="0.85", linewidth=0)
+        axes.fill_between(between, nine, one, color=BAND, linewidth=0)
         axes.plot(between, one, color="black", linewidth=1)
         axes.plot(between, nine, color="black", linewidth=1, linestyle="--")
-        for row, above in zip(shown.itertuples(), crowded):
-            colour, side = colours[row.against], "bottom" if above else "top"
-            axes.axhline(row.gap, color=colour, linewidth=0.8)
-            beside = {"transform": axes.get_yaxis_transform(), "va": side, "fontsize": 6}
-            axes.text(1.02, row.gap, f"{label(row.encoder)}\n{row.gap:.4f}", color=colour, **beside)
+        for row in shown.itertuples():
+            axes.axhline(row.gap, color=colours[row.against], linewidth=0.8)
+        _name_gaps(axes, shown, colours)
         axes.set(xlim=(between.min(), 1), ylim=(0, None), ylabel="difference in ρ")
         axes.set_xlabel("ρ between the two systems' predictions")
         keys = {
@@ -77,8 +80,35 @@ def draw_differences(widths: pd.DataFrame, gaps: pd.DataFrame) -> Figure:
             for name, colour in colours.items()
         }
         style.legend(figure, keys)
-        figure.supxlabel(
-            "half a 95 % interval: of one emotion's difference (solid),\nof the mean over nine "
-            f"with independent errors (dashed);\n{LISTENERS}, n = {CLIPS:,} clips"
-        )
+        figure.supxlabel(_of_differences(gaps))
     return figure
+
+
+def _of_differences(gaps: pd.DataFrame) -> str:
+    """The caption, with the differences that are below 0 and so have no line."""
+    below = [
+        f"{PROPOSED.name} − {against} of "
+        + ", ".join(f"{label(row.encoder)} (−{abs(row.gap):.4f})" for row in rows.itertuples())
+        for against, rows in gaps[gaps["gap"] <= 0].groupby("against", sort=False)
+    ]
+    lines = [
+        "half a 95 % interval: of one emotion's difference (solid), of the mean over nine with "
+        "independent errors (dashed); grey: between the two, as errors are more or less alike",
+        f"below 0, not drawn: {'; '.join(below)}" if below else "",
+        f"{LISTENERS}, n = {CLIPS:,} clips",
+    ]
+    return style.caption(lines, style.COLUMN_IN)
+
+
+def _name_gaps(axes: Axes, shown: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """The lines' names beside them, the lowest first; one text for lines that are close."""
+    apart = shown["gap"].diff() > 0.08 * shown["gap"].max()
+    for _, rows in shown.groupby(apart.cumsum()):
+        names = [f"{label(row.encoder)}\n{row.gap:.4f}" for row in rows[::-1].itertuples()]
+        side = "top" if len(names) == 1 else "bottom"
+        beside = {"transform": axes.get_yaxis_transform(), "va": side, "fontsize": 6}
+        axes.text(
+            *(1.02, rows["gap"].mean(), "\n".join(names)),
+            color=colours[rows["against"].iloc[0]],
+            **beside,
+        )

@@ -181,7 +181,7 @@ def test_load_gives_the_same_corpus_whose_defaults_are_the_demos(corpus):
     assert dropped.empty
     assert loaded.clips.equals(corpus.clips)
     options = inspect.signature(simulated.read).parameters
-    defaults = {"n_clips": 900, "speakers": 40, "seed": 0}
+    defaults = {"n_clips": 720, "speakers": 40, "seed": 0}
     assert {name: options[name].default for name in defaults} == defaults
 
 

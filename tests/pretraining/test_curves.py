@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from emoshare_utils.pretraining.curves import pretraining_curves
+from emoshare_utils.pretraining.curves import pretraining_curves, too_few_to_draw
 
 
 def texts(figure) -> str:
@@ -40,6 +40,15 @@ def test_each_objective_has_panels_of_its_own(history):
     assert list(line.get_xdata()) == [50, 100, 150] and list(line.get_ydata()) == [12.5, 25, 37.5]
     assert line.get_color() != drawn[0].get_color() == drawn[1].get_color()
     assert "second iteration" in texts(figure)
+
+
+def test_two_checkpoints_are_no_curve(history):
+    assert too_few_to_draw(history) == ""
+    short = history[history["update"] < 150]
+    assert "2 checkpoints in an iteration" in too_few_to_draw(short)
+    assert "1 checkpoint in" in too_few_to_draw(history[history["update"] < 100])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        pretraining_curves(short)
 
 
 def test_one_objective_in_one_iteration_leaves_no_panel_empty(history):

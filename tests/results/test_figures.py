@@ -37,8 +37,12 @@ from emoshare_utils.results.figures import (
 from emoshare_utils.results.figures.style import (
     COLUMN_IN,
     FAMILY_COLOURS,
+    LOSS_COLOURS,
+    PAGE_IN,
     SHARES,
     SPLIT_COLOURS,
+    caption,
+    readable,
     wrapped,
 )
 
@@ -141,6 +145,7 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path):
 def test_no_two_things_share_a_colour():
     architectures = [look.colour for look in ARCHITECTURES.values()]
     colours = [*architectures, *FAMILY_COLOURS.values(), *SPLIT_COLOURS.values(), SHARES]
+    colours += LOSS_COLOURS.values()
     assert len(set(map(str.upper, colours))) == len(colours)
 
 
@@ -191,6 +196,23 @@ def test_a_forest_draws_differences_and_both_intervals():
     assert labels == ["MFCC: A2 − A1", "MFCC A1 − Spectrogram A2"]  # the largest first
 
 
+def test_a_forest_says_what_is_compared_and_whether_intervals_are_corrected():
+    table = differences().assign(contrast=["MFCC: A2 − A1", "MFCC + Spectrogram: A2 − A1"])
+    figure = forest(table, of="one trunk", seeds="all seeds as one", names={"MFCC": "Cepstra"})
+    caption = figure.get_supxlabel()
+    assert caption.startswith("one trunk; Architecture 2 − Architecture 1\n")
+    assert "all seeds as one" in caption and "one seed each" not in caption
+    assert "2 intervals, each by itself: none is corrected" in caption
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert names == ["Cepstra", "Cepstra + Spectrogram"]
+    joint = table.assign(note="intervals of all 2 together (Bonferroni)")
+    caption = forest(joint).get_supxlabel()
+    assert "all 2 together (Bonferroni)" in caption and "by itself" not in caption
+    assert "by itself" not in forest(table[:1]).get_supxlabel()
+    assert "means over 3 seeds;" not in forest(table.assign(seeds=3)).get_supxlabel()
+    assert "means over 3 seeds\n" in forest(table.assign(seeds=3)).get_supxlabel()
+
+
 def test_a_forest_without_speakers_or_rho():
     table = differences(by_speaker=False)
     table.loc[1, ["difference", "ci_low", "ci_high", "sign"]] = [np.nan, np.nan, np.nan, 0]
@@ -215,7 +237,12 @@ def test_a_matrix_has_a_cell_for_every_two_systems():
     assert differences[0, 1] == ["+0.020", "[−0.010, +0.050]"]  # over speakers
     assert differences[0, 2] == ["+0.040", "[+0.010, +0.070]"]
     assert differences[1, 2] == ["+0.020", "[−0.010, +0.050]"]
-    assert differences[0, 0] == ["HuBERT-mini\nL2 (A2)"]
+    headers = [text for text in axes.texts if text.get_ha() == "left"]
+    assert [text.get_text() for text in headers] == SYSTEMS[:2]
+    boxes(figure)  # draws it
+    for column, header in enumerate(headers):
+        box, first = header.get_window_extent(), axes.patches[2 * column].get_window_extent()
+        assert box.y0 >= first.y1 and box.x0 >= first.x0
     bold = {place for place, found in said.items() if found[0].get_fontweight() == "bold"}
     assert bold == {(0, 2)}
     faces = {patch.get_xy(): patch.get_facecolor()[:3] for patch in axes.patches}
@@ -224,6 +251,28 @@ def test_a_matrix_has_a_cell_for_every_two_systems():
     assert rows == ["", *SYSTEMS[1:]]
     for words in ("column − row", "over speakers", "n = 240 clips of 8 speakers", "A2: Arch"):
         assert words in figure.get_supxlabel().replace("\n", " ")
+    assert "3 intervals, each by itself" in figure.get_supxlabel()
+
+
+def test_a_matrix_of_many_long_names_fits_the_page_and_writes_over_nothing():
+    joined = "HuBERT-mini-3 L2 + HuBERT-mini L2 + Mel filterbank (A1)"
+    systems = [joined, *(f"encoder {number} + Mel filterbank (A1)" for number in range(11))]
+    figure = matrix(pairs(systems), systems)
+    (axes,) = figure.axes
+    assert figure.get_figwidth() == PAGE_IN
+    header = next(text for text in axes.texts if text.get_text().startswith("HuBERT"))
+    assert header.get_text().split("\n") == [
+        "HuBERT-mini-3 L2", "+ HuBERT-mini L2", "+ Mel filterbank (A1)"
+    ]  # fmt: skip
+    boxes(figure)  # draws it
+    drawn = [(text.get_text(), text.get_window_extent()) for text in axes.texts]
+    over = [(a, b) for i, (a, x) in enumerate(drawn) for b, y in drawn[:i] if x.overlaps(y)]
+    assert not over
+    for patch in axes.patches:
+        assert not any(patch.get_window_extent().overlaps(text.get_window_extent())
+                       for text in axes.texts if text.get_ha() == "left")  # fmt: skip
+    whole, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(whole.x0, whole.y0, width - whole.x1, height - whole.y1) >= 0
 
 
 def test_a_matrix_without_intervals_or_rho_and_of_other_contrasts():
@@ -242,12 +291,19 @@ def test_a_matrix_without_intervals_or_rho_and_of_other_contrasts():
 
 def test_share_distributions_count_the_zeros():
     table = pd.DataFrame({"Anger": [0, 0, 0, 0.3, np.nan], "Sad": [0.1, 0.2, 0.3, 1.0, 0.7]})
+    table["split"] = ["train", "train", "devel", "devel", "devel"]
     figure = share_distributions(table, ["Anger", "Sad"])
     anger, sad = figure.axes
     assert anger.texts[0].get_text() == "3 of 4 are 0 (75 %); mean 0.07"
     heights = [bar.get_height() for bar in sad.patches]
-    assert heights == pytest.approx([0, 20, 20, 20, 0, 0, 0, 20, 0, 0, 20])
-    assert anger.patches[0].get_height() == pytest.approx(75)
+    assert heights == pytest.approx([0, 20, 20, 20, 0, 0, 0, 20, 0, 0, 20, 0])
+    black = [bar for bar in anger.patches if bar.get_facecolor()[:3] == (0, 0, 0)]
+    assert [bar.get_height() for bar in black] == pytest.approx([75])
+    assert black[0].get_x() + black[0].get_width() / 2 == pytest.approx(0)
+    assert list(sad.get_xticks()) == [0, 0.5, 1] and "train and devel" in figure.get_supxlabel()
+    single = pd.DataFrame({"Joy": [1 / k for k in range(7, 20)]}).assign(split="test")
+    (axes,) = share_distributions(single, ["Joy"]).axes
+    assert np.flatnonzero([bar.get_height() for bar in axes.patches[:11]]).tolist() == [1]
     masked = table.assign(Anger=np.nan)
     assert share_distributions(masked, ["Anger", "Sad"]).axes[0].texts[0].get_text() == "n = 0"
 
@@ -291,13 +347,35 @@ def test_learning_curves_draw_what_selects_and_another_loss():
     rho, mae, mse, loss = learning_curves(given).axes
     names = [axes.get_ylabel() for axes in (rho, mae, mse, loss)]
     assert names == ["devel ρ", "devel MAE", "training MSE", "training loss"]
+    named = learning_curves(given, "soft_rank", one_trunk=True)
+    assert named.axes[3].get_ylabel() == "training loss\n(soft rank)"
+    assert "thin: one emotion" in named.get_supxlabel()
+    assert "mean of n = 2, of one trunk" in named.get_supxlabel()
     for axes in (rho, mae):  # the smallest error is the best
         best = [line for line in axes.lines if line.get_marker() == "."][0]
         assert list(best.get_xdata()) == [3, 3]
 
 
+def test_an_encoder_that_a_run_made_is_called_by_its_run():
+    made = "runs/languages_a/encoders/hubert-mini-0"
+    assert readable(made) == "hubert-mini-0 of languages_a"
+    assert readable(f"/data/{made}@2 + fbank") == "hubert-mini-0 L2 of languages_a + Mel filterbank"
+    assert readable("other/encoders/x") == "other/encoders/x"
+    (rho, _) = learning_curves(history().assign(encoder=made)).axes
+    assert rho.get_title().replace("\n", " ") == "hubert-mini-0 of languages_a"
+
+
+def test_a_caption_leaves_ranges_whole():
+    text = " ".join(["predictions hardly vary: Happy (.00 to .02)"] * 5)
+    lines = caption([text, ""], COLUMN_IN).split("\n")
+    assert " ".join(lines) == text and len(lines) > 3
+    assert sum(line.count(".00 to .02") for line in lines) == 5
+
+
 def test_long_names_are_broken_where_they_are_joined():
     assert wrapped("MFCC A2 − Spectrogram A1") == "MFCC A2 − Spectrogram A1"
+    assert wrapped("HuBERT-mini-3 L2 + Mel filterbank") == "HuBERT-mini-3 L2\n+ Mel filterbank"
+    assert wrapped("a long name + b − c + d", 14) == "a long name\n+ b\n− c + d"
     assert wrapped("HuBERT-mini L2 (A2)", 18) == "HuBERT-mini\nL2 (A2)"
     assert wrapped("HuBERT-mini (A1)", 15) == "HuBERT-mini\n(A1)"
     assert wrapped("wav2vec2.0 (Large) L6 (A2) − MFCC (A1)", 20) == (

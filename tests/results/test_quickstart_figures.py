@@ -77,6 +77,31 @@ def test_orange_is_more_than_the_mean_gives_and_blue_less():
     assert red[0] < blue[0] and red[2] > blue[2] and (red[1], blue[1]) == (1, 1)
 
 
+def test_emotions_with_the_very_same_weights_are_one_row():
+    one, other = weights(12, 6), weights(12, 0)
+    given = {"Anger": one, "Fear": other, "Joy": other.copy(), "Sad": one}
+    figure = attention(samples(), given, STATE_S, "a clip", "MFCC (A2), seed 0")
+    rows = figure.axes[1]
+    names = [label.get_text() for label in rows.get_yticklabels()]
+    assert names == ["Anger, Sad", "Fear, Joy"]
+    drawn = rows.collections[0].get_array()
+    np.testing.assert_allclose(drawn, np.stack([one, other]))
+    assert figure.get_supxlabel() == "MFCC (A2), seed 0"
+    bar = figure.axes[-1] if figure.axes[-1].get_ylabel() == "weight" else figure.axes[2]
+    assert all(axes.get_ylim()[0] >= 0 for axes in (bar, rows.child_axes[0]))
+
+
+def test_the_frequency_axis_ends_where_the_audio_does():
+    rng = np.random.default_rng(0)
+    full = rng.normal(size=SAMPLE_RATE)
+    spectrum = np.fft.rfft(full)
+    spectrum[4000:] = 0  # of 1 Hz each
+    low = np.fft.irfft(spectrum)
+    for signal, top in ((full, 8000), (low, 5000)):
+        axes = attention(signal, {"Joy": np.ones(4) / 4}, STATE_S, "").axes[0]
+        assert axes.get_ylim()[0] == 0 and abs(axes.get_ylim()[1] - top) <= 1000
+
+
 @pytest.mark.parametrize("n_states", [1, 2])
 def test_one_emotion_and_very_short_clips(tmp_path, n_states):
     found = {"Anger": np.full(n_states, 1 / n_states)}

@@ -16,12 +16,15 @@ def test_the_curve_the_system_s_lines_and_its_worth_in_words():
     curve = axes.lines[0]
     np.testing.assert_allclose(curve.get_xydata(), [[1, 0.36], [2, 0.44], [3, 0.48], [4, 0.51]])
     ours = [line for line in axes.lines if line.get_color() == ARCHITECTURES[2].colour]
-    across, foot, down = (np.array(line.get_data()).tolist() for line in ours)
+    across, foot, head, down = (np.array(line.get_data()).tolist() for line in ours)
     assert across == [[0, 3.2], [0.49, 0.49]] and foot == [[2.4, 4.5], [0, 0]]
+    assert head == [[4.5], [0]] and ours[2].get_marker() == ">"
     assert down[0] == [3.2, 3.2] and down[1] == [axes.get_ylim()[0], 0.49]
     said = texts(figure)
     for words in (
         "worth: 3.2 listeners [2.4, more than 4]",
+        "bar on the x axis: interval of the worth",
+        "arrow: no end",
         "n = 1,166 clips of 15 speakers",
         "95 % interval over speakers",
         "mean ρ against 4 listeners",
@@ -45,7 +48,10 @@ def test_names_beside_the_curve_do_not_overlap_and_stay_inside(tmp_path):
 def test_a_worth_beyond_the_curve_or_without_speakers_is_drawn_as_far_as_it_goes():
     figure = worth(compared(0.6, (np.inf, 3.6, np.inf)), 1)
     ours = [line for line in figure.axes[0].lines if line.get_color() == ARCHITECTURES[1].colour]
-    assert [list(line.get_xdata()) for line in ours] == [[0, 4.5], [3.6, 4.5]]  # nothing down
+    drawn = [list(line.get_xdata()) for line in ours]
+    assert drawn == [[0, 4.5], [3.6, 4.5], [4.5]]  # nothing down
+    bounded = texts(worth(compared(at=(3.2, 2.4, 3.9)), 2))
+    assert "arrow" not in bounded and "bar on the x axis" in bounded
     assert "more than 4 listeners [3.6, more than 4]" in texts(figure)
     figure = worth(compared(speakers=0), 1)
     said = texts(figure)

@@ -134,6 +134,16 @@ def test_a_picture_of_every_run_is_linked_where_all_runs_have_it(project):
     assert (Run("demo").pages / link).is_file()
 
 
+def test_pictures_whose_name_has_a_part_are_linked_in_the_alphabet_s_order(project):
+    this = Run("demo")
+    this.published.mkdir(parents=True)
+    for name in ("clip_worst", "clip_best", "clip", "fig2"):
+        (this.published / f"{name}.png").touch()
+    links = pages._published('save(x, "fig2"); save(x, f"clip_{which}"); f"{which}"; "gone"', this)
+    assert [link.partition("]")[0] for link in links] == ["![fig2", "![clip_best", "![clip_worst"]
+    assert all((this.pages / link.partition("(")[2][:-1]).resolve().is_file() for link in links)
+
+
 def test_pages_older_than_their_notebook_say_what_renews_them(drawn):
     publish("demo")
     this = Run("demo")

@@ -48,7 +48,7 @@ def studies(project, quick_kernels):
     write(
         "01_data", "# The clips", DATA, parameters="run = 'x'\nroot = None\nclips = 1\nrate = 1.0"
     )
-    for name, mine, other, late in (("06_a", "a", "b", 0.0), ("07_b", "b", "a", 1.0)):
+    for name, mine, other, late in (("06_a", "a", "b", 0.0), ("07_b", "b", "a", 0.4)):
         parameters = f"run = 'x'\nmine = {mine!r}\nother = {other!r}\nlate = {late}"
         write(name, STUDY, LATE, parameters=parameters)
     return project

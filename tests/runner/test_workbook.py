@@ -149,9 +149,11 @@ def test_the_command_line_says_the_same(five, monkeypatch, capsys):
     words = ["--set", "clips=2", "rate=3", "--set", "clips=4", "--only", "01", "03"]
     assert __main__.main(["run", "demo", *words, "--studies", "--force"]) == 0
     assert asked.pop("profile") == "demo" and asked.pop("overrides") == {"clips": 4, "rate": 3}
+    assert asked.pop("at_once") is None
     assert asked == {"only": ["01", "03"], "start": None, "studies": True, "force": True}
     assert __main__.main(["run", "demo", "--from", "03"]) == 0
     assert asked["start"] == "03" and asked["only"] == [] and not asked["studies"]
+    assert __main__.main(["run", "demo", "--at-once", "3"]) == 0 and asked["at_once"] == 3
     with pytest.raises(SystemExit):
         __main__.main(["run", "demo", "--from", "03", "--only", "03"])
     assert "not allowed with argument" in capsys.readouterr().err

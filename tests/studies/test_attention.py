@@ -98,8 +98,21 @@ def test_correlates_are_means_over_clips(made, attended):
     row = found.loc["Joy", "position"]
     assert row["average"] == pytest.approx(np.mean(late))
     assert row["low"] < row["average"] < row["high"] and row["n_speakers"] == 6
-    axes = attention_figures.correlates(found.reset_index()).axes
-    assert [a.get_xlabel() for a in axes] == list(attention_figures.LABELS.values())
+    figure = attention_figures.correlates(found.reset_index(), "HuBERT-mini (A2), seed 0")
+    assert [a.get_xlabel() for a in figure.axes] == list(attention_figures.LABELS.values())
+    assert figure.get_supxlabel().startswith("HuBERT-mini (A2), seed 0\n")
+    flat = found.reset_index()
+    (first, *_), again = flat["emotion"].unique(), flat["emotion"].nunique()
+    same = flat[flat["emotion"] == first].assign(emotion="the same")
+    axes = attention_figures.correlates(pd.concat([flat, same])).axes[0]
+    names = [tick.get_text().replace("\n", " ") for tick in axes.get_yticklabels()]
+    assert names[0] == f"{first}, the same" and len(names) == again
+
+
+def test_a_caption_says_that_one_trunk_is_shared():
+    said = attention_figures.whose("hubert-mini@2", 2, 0, one_trunk=True)
+    assert said == ("HuBERT-mini L2 (A2), seed 0; one trunk: rows differ only by the epoch kept")
+    assert attention_figures.whose("fbank", 2, 1) == "Mel filterbank (A2), seed 1"
 
 
 def test_replaced_is_a_table_of_systems(made, attended):

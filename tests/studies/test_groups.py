@@ -134,10 +134,41 @@ def test_the_pictures():
     corpus, predictions = made()
     judged = judge(corpus, predictions)
     groups = group_clips(corpus.clips, ["sex", "age"], {"age": [25]})
-    left, right = group_figures.fractions(by_group(judged, groups, 50)).axes
+    table = by_group(judged, groups, 50)
+    figure = group_figures.fractions(table, "MFCC (A1), seed 0, devel")
+    left, right = figure.axes
+    caption = figure.get_supxlabel()
+    assert caption.startswith("MFCC (A1), seed 0, devel; n = 800 clips of 20 speakers\n")
+    assert "4 groups with intervals, each by itself" in caption
+    assert "2 comparisons together (Bonferroni): none leaves out 0" in caption
+    assert right.get_xlabel() == "fraction of the ρ of the expected share"
     assert [t.get_text() for t in left.get_yticklabels()][:2] == ["all (20)", "sex: Female (10)"]
     panels = group_figures.offset_panels(offsets(judged, groups, 50)).axes
     assert [panel.get_title(loc="left") for panel in panels[:2]] == [*EMOTIONS]
+
+
+def test_a_group_without_an_interval_is_a_cross_and_none_at_all_no_picture():
+    corpus, predictions = made()
+    judged = judge(corpus, predictions)
+    groups = group_clips(corpus.clips, ["age"], {"age": [23]})  # three speakers are younger
+    table, found = by_group(judged, groups, 50), offsets(judged, groups, 50)
+    for figure, rows in (
+        (group_figures.fractions(table), 3),
+        (group_figures.offset_panels(found), 2),
+    ):
+        marks = [line.get_marker() for line in figure.axes[0].lines]
+        assert (marks.count("x"), marks.count("o")) == (1, rows - 1)
+        assert "too few speakers" in figure.legends[0].get_texts()[-1].get_text()
+    few = corpus.clips["clip_id"].str.split("-").str[0].astype(int).lt(4).to_numpy()
+    small = corpus.with_clips(corpus.clips[few])
+    ids = set(small.clips["clip_id"])
+    judged = judge(small, predictions[predictions["clip_id"].isin(ids)])
+    groups = group_clips(small.clips, ["sex"], {})
+    table, found = by_group(judged, groups, 50), offsets(judged, groups, 50)
+    assert not group_figures.can_be_drawn(table) and not group_figures.can_be_drawn(found)
+    for draw, of in ((group_figures.fractions, table), (group_figures.offset_panels, found)):
+        with pytest.raises(ValueError, match="no group has speakers enough"):
+            draw(of)
 
 
 def test_what_differs_within_a_speaker_is_no_group_of_speakers():

@@ -6,6 +6,7 @@ import pytest
 
 from emoshare_utils.corpora.clip_table import Corpus
 from emoshare_utils.names import UnknownName
+from emoshare_utils.results.figures.style import FAMILY_COLOURS
 from emoshare_utils.results.metrics import spearman
 from emoshare_utils.studies import language_figures
 from emoshare_utils.studies.languages import (
@@ -108,7 +109,9 @@ def test_too_few_speakers_are_an_open_question():
     assert language_table(few, HEARD)["rho"].notna().all()
     assert worth_of_hearing(few, {"a": HEARD["a"]}, "mel")["difference"].isna().all()
     drawn = language_figures.fractions_by_language(language_table(few, HEARD), HEARD, "mel")
-    assert len(drawn.axes) == 1 and "no interval and no ceiling: 48" in drawn.get_supxlabel()
+    assert len(drawn.axes) == 1 and "no interval and no ρ of the expected share: 48" in (
+        drawn.get_supxlabel()
+    )
     for figure in (
         language_figures.fractions_by_language(table, HEARD, "mel"),
         language_figures.worth(worth, HEARD, "mel"),
@@ -124,12 +127,24 @@ def test_pictures_mark_what_was_heard():
     _, axes = language_figures.fractions_by_language(table, HEARD, "mel").axes
     dots = [line for line in axes.lines if line.get_marker() in language_figures.MARKS]
     faces = [line.get_markerfacecolor() for line in dots]
-    assert (faces.count("black"), faces.count("white"), len(faces)) == (4, 4, 12)
+    assert (faces.count("white"), len(faces)) == (4, 12)
+    assert faces.count("black") == 8  # no family of encoders: black as acoustic features are
+    named = {"a": "hubert-a", "b": "hubert-b"}
+    drawn = language_figures.fractions_by_language(
+        table.replace({"encoder": named}), {named[x]: y for x, y in HEARD.items()}, "mel"
+    )
+    edges = [
+        line.get_markeredgecolor() for line in drawn.axes[1].lines if line.get_markersize() == 4
+    ]
+    assert edges.count(FAMILY_COLOURS["hubert"]) == 8 and edges.count("black") == 4
+    dashed = [line for line in drawn.axes[0].lines if line.get_linestyle() == "--"]
+    assert len(dashed) == 4 and {line.get_color() for line in dashed} == {"black"}
+    assert drawn.axes[1].get_xlabel() == "fraction of the ρ of the expected share"
     worth = worth_of_hearing(found, HEARD, "mel")
     (axes,) = language_figures.worth(worth, HEARD, "mel").axes
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert names == ["a (de, en)", "b (fr, it)", "mean of all"]
-    assert language_figures.name("runs/a/encoders/hubert-mini-0", {}) == "hubert-mini-0"
+    assert language_figures.name("runs/a/encoders/hubert-mini-0", {}) == "hubert-mini-0 of a"
 
 
 def test_what_cannot_be_compared_is_refused():

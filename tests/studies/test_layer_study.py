@@ -92,6 +92,8 @@ def test_systems_of_layers_have_folders_of_their_own_and_weights_are_read(corpus
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
     (axes,) = layers_figures.weights(table, "untrained").axes
     assert axes.get_title(loc="left") == "untrained"
+    low, high = axes.get_ylim()
+    assert 0 < low < table["weight"].min() and table["weight"].max() < high < 1
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,13 @@ def test_the_picture_has_layers_by_number_and_the_others_at_the_right(heard):
     table = layers.levels(predictions, EMOTIONS, speakers, 50)
     (axes,) = layers_figures.by_layer(table, "m").axes
     assert axes.get_title(loc="left") == "m, devel, n = 40 clips of 8 speakers"
+    figure = layers_figures.by_layer(table, "m", "Architecture 1, one trunk")
+    caption = figure.get_supxlabel()
+    assert caption.startswith("Architecture 1, one trunk\n6 intervals, each by itself")
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys[:2] == ["mean over seeds", "each seed"]
+    (dots,) = (line for line in axes.lines if line.get_markersize() == 2)
+    assert not set(dots.get_xdata()) & set(axes.get_xticks()) and len(dots.get_xdata()) == 12
     names = [tick.get_text().replace("\n", " ") for tick in axes.get_xticklabels()]
     assert names == ["0", "1", "2", "layers weighted", "Mel filterbank", "L1 + Mel filterbank"]
     assert list(axes.get_xticks()) == [0, 1, 2, 3.5, 4.5, 5.5]

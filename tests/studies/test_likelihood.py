@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
+from emoshare_utils.results.figures.style import LOSS_COLOURS
 from emoshare_utils.results.metrics import spearman
 from emoshare_utils.studies import likelihood_figures
 from emoshare_utils.studies.likelihood import by_bin, by_entropy, compare_losses, macro_f1, of_clips
@@ -74,8 +75,16 @@ def test_a_better_loss_is_better_by_every_score_and_the_same_one_by_none():
     )
     row = found.query("loss == 'mse' and metric == 'rho'").iloc[0]
     assert row["score"] == pytest.approx(rho) and row["n_speakers"] == 12
-    figure = likelihood_figures.differences(found, "mse", 2)
+    figure = likelihood_figures.differences(found, "mse", 2, "Mel filterbank (A1)")
     assert len(figure.axes) == 5
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert names == ["better", "same", "worse"]
+    caption = figure.get_supxlabel()
+    assert caption.startswith("Mel filterbank (A1); each loss less MSE\n")
+    assert "all 3 together in each panel" in caption and "12 speakers" in caption
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    rho = [dot.get_xdata()[0] for dot in dots]
+    assert rho == sorted(rho, reverse=True)
 
 
 def test_few_speakers_have_no_interval():
@@ -108,5 +117,19 @@ def test_by_bin_of_the_observed_share():
     found = by_bin(pd.DataFrame(rows)).set_index("bin")
     assert found["n"].to_dict() == {"0": 2, "to 0.2": 1, "to 0.6": 1, "to 1": 1}
     assert found["error"].tolist() == pytest.approx([0.2, 0, -0.2, -0.6])
-    (axes,) = likelihood_figures.bins(found.reset_index()).axes
-    assert len(axes.lines) == 2
+    table = found.reset_index().astype({"bin": str})
+    others = [table.assign(loss=x) for x in ("poisson", "binomial", "soft_rank", "ccc")]
+    for order in (others, others[::-1]):
+        figure = likelihood_figures.bins(pd.concat([*order, table]), "MFCC (A1), 1 seeds")
+        (axes,) = figure.axes
+        *lines, zero = axes.lines
+        colours = [line.get_color() for line in lines]
+        assert colours == ["black", LOSS_COLOURS["ccc"], "0.6", "0.6"]  # whatever the order
+        assert list(lines[0].get_xdata()) == [0, 1, 3, 4]
+        assert lines[2].get_marker() != lines[3].get_marker()
+    names = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert names == ["0", "0–0.2", "0.2–0.4", "0.4–0.6", "0.6–1"]
+    caption = figure.get_supxlabel()
+    assert caption.startswith("MFCC (A1), 1 seeds\ndevel, n = 5 shares")
+    assert "left out: soft rank" in caption
+    assert "left out" not in likelihood_figures.bins(table).get_supxlabel()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from emoshare_utils.features.small_network import MiniConfig
 from emoshare_utils.models.weights import read_tensors
@@ -102,7 +103,15 @@ def test_a_finished_cell_is_read_and_an_unknown_one_refused(audio, seen, monkeyp
 
 def test_a_picture_has_a_line_for_every_encoder_and_iteration(seen):
     histories = pd.concat(seen[2].values())
-    first, second = objective_figures.histories(histories).axes
+    with pytest.raises(ValueError, match="nothing to draw: an encoder has 1 checkpoint"):
+        objective_figures.histories(histories)
+    longer = [histories.assign(update=histories["update"] - back) for back in (0, 0.2, 0.4)]
+    figure = objective_figures.histories(pd.concat(longer))
+    first, second = figure.axes
+    FigureCanvasAgg(figure).draw()
+    for axes in (first, second):  # the legend is above what is drawn, its dashes can be told apart
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
+        assert axes.get_legend().handlelength > 4
     assert len(first.lines) == 1
     assert len(second.lines) == 6  # two cells have two iterations
     assert max(line.get_xdata().max() for line in second.lines) == 4

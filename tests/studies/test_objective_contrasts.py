@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
 from emoshare_utils.corpora.clip_table import Corpus
@@ -155,5 +156,13 @@ def test_the_pictures(corpus):
     (axes,) = objective_figures.cells(table(rho), 100, 15).axes
     assert [t.get_text() for t in axes.get_yticklabels()][0] == "wav2vec2.0"
     found = contrast(table(rho), samples, 15)
-    (axes,) = objective_figures.contrasts(found, 15, 2).axes
-    assert [t.get_text() for t in axes.get_yticklabels()] == list(CONTRASTS)
+    figure = objective_figures.contrasts(found, 100, 15, 2)
+    (axes,) = figure.axes
+    names = [t.get_text() for t in axes.get_yticklabels()]
+    assert [name.partition(":")[0] for name in names] == list(CONTRASTS)
+    assert names[0] == "objective:\nHuBERT − wav2vec2.0" and "2 − 1 iterations" in names[1]
+    caption = figure.get_supxlabel().replace("\n", " ")
+    assert "n = 100 clips of 15 speakers" in caption and "all 4 together" in caption
+    FigureCanvasAgg(figure).draw()
+    ticks = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text()]
+    assert not any(a.overlaps(b) for a, b in zip(ticks, ticks[1:]))

@@ -126,4 +126,22 @@ def test_the_interval_is_half_as_wide_with_four_times_the_speakers(corpus):
     few = one[one["clip_id"].map(speakers).isin(["s12", "s13"])]
     assert planning.interval_width(few, EMOTIONS, speakers, [10]).empty
     points = planning.curve(one.assign(kind="clips", number=144), EMOTIONS, speakers, 50)
-    assert len(planning_figures.planning(points, table).axes) == 2
+    figure = planning_figures.planning(points, table, 8, "MFCC (A1), one trunk")
+    clips, width = figure.axes
+    caption = figure.get_supxlabel()
+    assert caption.startswith("MFCC (A1), one trunk\n")
+    assert "drawn with replacement from 8" in caption
+    assert {tick.get_rotation() for tick in clips.get_xticklabels()} == {0}
+    assert width.get_xlim()[0] < 20 and width.get_xlim()[1] > 80
+    both = pd.concat([points, points.assign(kind="speakers", number=12)])
+    first, second, _ = planning_figures.planning(both, table.head(0), 8).axes
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_shared_y_axes().joined(first, second)
+
+
+def test_ticks_that_would_touch_have_no_name():
+    table = pd.DataFrame({"kind": "clips", "number": [4000, 3674, 1000], "seeds": 1})
+    columns = ["mean_rho", "lowest", "highest", "low", "high"]
+    table = table.assign(**dict.fromkeys(columns, 0.5))
+    axes = planning_figures.planning(table, pd.DataFrame(columns=["speakers", "width"]), 8).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1,000", "3,674", ""]

@@ -87,7 +87,7 @@ def test_what_profiles_give_is_stored_as_it_stands(path):
 def test_the_demos_settings_are_stored_as_ever():
     profile = yaml.safe_load(next(p for p in PROFILES if p.stem == "demo").read_text())
     assert json.dumps(Sizes.of(profile["sizes"]).stored()) == (
-        '{"cnn": [32], "pool": 8, "lstm": 32, "lstm_layers": 2, "ffnn_1": [32], '
+        '{"cnn": [32], "pool": 16, "lstm": 32, "lstm_layers": 2, "ffnn_1": [32], '
         '"ffnn_2": [32], "scale": "sqrt", "output": "sigmoid"}'
     )
     assert json.dumps(Training.of(profile["training"]).stored()) == (

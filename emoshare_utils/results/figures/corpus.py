@@ -10,10 +10,12 @@ from matplotlib.lines import Line2D
 
 from emoshare_utils.results.figures import style
 
-EDGES = np.linspace(-0.1, 1, 12) + 1e-9  # (-.1, 0], which holds the zeros; (0, .1], (.1, .2], ...
+# Bins centred on tenths: a single vote of k is in one bin, of 7 listeners or of 19.
+EDGES = (2 * np.arange(12) - 1) / 20 - 1e-9
 BIN_S = 0.5  # seconds
 OUTLINE = {"stat": "percent", "element": "step", "fill": False, "linewidth": 1.2}
 BARS = {"stat": "percent", "color": style.SHARES, "alpha": 1, "linewidth": 0, "shrink": 0.92}
+ZERO = {"color": "black", "width": 0.092, "linewidth": 0}
 LINES = {"train": "-", "devel": "--", "test": ":"}
 
 
@@ -21,23 +23,29 @@ def share_distributions(clips: pd.DataFrame, emotions: Sequence[str]) -> Figure:
     """How the shares of each emotion are distributed, and how many are exactly zero.
 
     Args:
-        clips: the clip table; null shares (a masked test split) are left out.
+        clips: the clip table; null shares (a masked test split) are left out, and the caption
+            says which splits have some.
         emotions: the corpus's emotions, in its order.
     """
     rows, columns = style.grid(len(emotions))
     width = style.PAGE_IN if columns > 1 else style.COLUMN_IN
-    with style.drawing(width, 1.5 * rows + 0.4) as figure:
+    counted = clips.dropna(subset=list(emotions), how="all")["split"].unique()
+    splits = [split for split in style.SPLIT_COLOURS if split in counted]
+    with style.drawing(width, 1.5 * rows + 0.4 + style.LINE_IN) as figure:
         for axes, emotion in zip(style.panels(figure, emotions), emotions):
             shares = clips[emotion].dropna().to_numpy(float)
             sns.histplot(x=shares, bins=EDGES, ax=axes, **BARS)
-            for bar in axes.patches[:1]:
-                bar.set_color("black")
+            if len(shares):
+                axes.bar(0, 100 * np.mean(shares == 0), **ZERO)
             said = _zeros(shares)
             axes.set_title(axes.get_title("left"), loc="left", fontweight="bold", pad=11)
             axes.text(0, 1, said, transform=axes.transAxes, va="bottom", fontsize=6.5)
-            axes.set(xlim=(-0.12, 1.02), ylabel="")
-            axes.set_xticks([-0.05, 0.5, 1], ["0", "0.5", "1"])
-        figure.supxlabel("share of the listeners (black: exactly 0)")
+            axes.set(xlim=(-0.07, 1.07), ylabel="")
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        figure.supxlabel(
+            "share of the listeners (black: exactly 0; bins centred on tenths)\n"
+            f"clips of {' and '.join(splits) or 'no split'}"
+        )
         figure.supylabel("clips (%)")
     return figure
 

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from emoshare_utils.names import label
 from emoshare_utils.results.figures import style
 
 PADDING = {"facecolor": "0.94", "edgecolor": "0.65", "hatch": "/////", "linewidth": 0}
@@ -48,7 +47,7 @@ def padded_batch(features: np.ndarray, lengths: np.ndarray, encoder: str = "") -
         ticks = [tick for tick in MaxNLocator(4).tick_values(0, longest) if tick < 0.9 * longest]
         strips[-1].set_xticks([*ticks, longest])
         strips[-1].set_xlabel("frame (hatched: zero-padding)")
-        of = f"{label(encoder)}, " if encoder else ""
+        of = f"{style.readable(encoder)}, " if encoder else ""
         figure.suptitle(f"{of}padded to L = {longest} frames, W = {width}")
         bar = figure.colorbar(image, ax=strips, location="bottom", shrink=0.5, aspect=40)
         bar.set_label("feature value (no unit)")

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from emoshare_utils.names import ARCHITECTURES, label
+from emoshare_utils.names import ARCHITECTURES
 from emoshare_utils.results import enough
 from emoshare_utils.results.figures import style
 
@@ -81,7 +81,7 @@ def scatter(
             _colour_bar(figure, cells)
         figure.supxlabel(_caption(measured, over, expected, expected_kind))
         figure.supylabel("predicted share of listeners, 0 to 1")
-        title = f"{label(system['encoder'])}, {look.name}, {system['split']}"
+        title = f"{style.readable(system['encoder'])}, {look.name}, {system['split']}"
         flat = enough.are_flat(measured["note"]).sum()
         hardly = f": {enough.FLAT}" if enough.unranked(flat, len(measured)) else ""
         figure.suptitle(title + hardly, fontsize=8)

@@ -1,6 +1,5 @@
 """Fig. 3: the mean rho, or another metric, of each feature set and architecture."""
 
-import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emoshare_utils.names import ARCHITECTURES, label, ordered, system
+from emoshare_utils.names import ARCHITECTURES, ordered, system
 from emoshare_utils.results import enough
 from emoshare_utils.results.figures import style
 from emoshare_utils.results.metrics import METRICS
@@ -70,10 +69,10 @@ def bars(
     landmarks = {f"{name} {rho:.2f}": rho for name, rho in (panels or {}).items()}
     caption, notes = _caption(rows, name, split, by_speaker, bool(panels)), _notes(rows)
     if expected_kind and not np.isfinite(np.nan if expected is None else expected):
-        notes += "\n" + textwrap.fill(f"no ρ of the expected share, {expected_kind}", WIDTH)
+        notes += "\n" + style.filled(f"no ρ of the expected share, {expected_kind}", WIDTH)
     if expected is not None and np.isfinite(expected):
         kind = f" ({expected_kind})" if expected_kind else ""
-        landmarks[f"ρ of the expected share {expected:.2f}{kind}"] = expected
+        landmarks[f"{style.EXPECTED_NAME} {expected:.2f}{kind}"] = expected
     height = 1.1 + 0.18 * most * len(encoders)
     height += style.LINE_IN * (notes.count("\n") + max(len(landmarks) - 1, 0))
     with style.drawing(style.COLUMN_IN, height) as figure:
@@ -82,7 +81,7 @@ def bars(
         axes.axvline(0, color="black", linewidth=0.6)
         axes.margins(x=0.02)
         _landmarks(axes, landmarks)
-        style.name_rows(axes, [style.wrapped(label(encoder)) for encoder in encoders])
+        style.name_rows(axes, [style.wrapped(style.readable(x)) for x in encoders])
         keys = style.architecture_keys(architectures, marker="s", ms=5, ls="none")
         if paper:
             keys["paper (its corpus)"] = Line2D([], [], **PAPER)
@@ -141,8 +140,8 @@ def _landmarks(axes: Axes, landmarks: Mapping[str, float]) -> None:
     """A line at each rho, its name above the bars, higher for a higher rho; a panel's is dotted."""
     for step, words in enumerate(sorted(landmarks, key=landmarks.get)):
         look = {"color": "black", "linewidth": 0.6, "linestyle": (0, (1, 1.5))}
-        if words.startswith("ρ"):
-            look |= {"linewidth": 0.8, "linestyle": (0, (4, 2))}
+        if words.startswith(style.EXPECTED_NAME):
+            look = dict(style.EXPECTED)
         axes.axvline(landmarks[words], **look)
         upwards = look | {"arrowstyle": "-", "shrinkA": 0, "shrinkB": 0, "relpos": (1, 0)}
         above = {"xytext": (0, 1 + 72 * style.LINE_IN * step), "textcoords": "offset points"}
@@ -165,7 +164,7 @@ def _caption(rows: pd.DataFrame, name: str, split: str, by_speaker: bool, panels
     seeds = rows.groupby(PAIR)["seed"].nunique().max()
     if seeds > 1:
         said.append(f"dots: {seeds} seeds; bars and lines: their means")
-    return "\n".join(textwrap.fill(line, WIDTH) for line in said)
+    return "\n".join(style.filled(line, WIDTH) for line in said)
 
 
 def _notes(rows: pd.DataFrame) -> str:
@@ -187,4 +186,4 @@ def _notes(rows: pd.DataFrame) -> str:
         note if len(names) == everyone else f"{', '.join(dict.fromkeys(names))}: {note}"
         for note, names in said.items()
     ]
-    return "".join("\n" + textwrap.fill(line, WIDTH) for line in lines)
+    return "".join("\n" + style.filled(line, WIDTH) for line in lines)

@@ -19,6 +19,7 @@ from emoshare_utils.results.figures.fig1_padding import PADDING
 
 WINDOW, HOP = 512, 160  # samples of the spectrogram's transform
 DYNAMIC_RANGE_DB = 70
+NAMES_LETTERS = 16  # of the emotions of one row of weights
 PIPELINE_IN = (8.0, 2.2)  # 1,600 pixels wide
 TOP, BOTTOM, ARROWS = 0.78, 0.18, 0.445  # of its panels; arrows pass between two labels
 DRAWN = 32  # features
@@ -27,23 +28,32 @@ LESS_OR_MORE = LinearSegmentedColormap.from_list("", [MEAN, "white", ATTENTION])
 
 
 def attention(
-    samples: np.ndarray, weights: Mapping[str, np.ndarray], state_s: float, title: str
+    samples: np.ndarray,
+    weights: Mapping[str, np.ndarray],
+    state_s: float,
+    title: str,
+    caption: str = "",
 ) -> Figure:
     """Attention weights over the spectrogram of their clip, on one axis in seconds.
 
     The first emotion's weights are a line over the spectrogram, beside the equal weights of Eq. 1;
     with several emotions, each one's are a row below: orange where the attention looks more than
-    the mean does, blue where it looks less.
+    the mean does, blue where it looks less. Emotions with the very same weights, as one trunk may
+    give them, are one row.
 
     Args:
         samples: (n,) at 16 kHz.
         weights: emotion -> the weight of each of the L' LSTM states, (L',).
         state_s: seconds of speech per state.
+        caption: whose weights they are.
     """
-    names, rows = list(weights), np.stack(list(weights.values()))
+    names, rows = distinct(weights)
     edges = state_s * np.arange(rows.shape[1] + 1)
-    below = [0.13 * len(names)] if len(names) > 1 else []
-    with style.drawing(style.COLUMN_IN, 2.3 + sum(below)) as figure:
+    lines = sum(name.count("\n") + 1 for name in names)
+    below = [0.13 * max(lines, 2)] if len(weights) > 1 else []
+    caption = style.caption([caption], style.COLUMN_IN)
+    height = 2.3 + sum(below) + style.LINE_IN * (caption.count("\n") + bool(caption))
+    with style.drawing(style.COLUMN_IN, height) as figure:
         top, *bottom = figure.subplots(
             1 + len(below), 1, sharex=True, squeeze=False, height_ratios=[1.3, *below]
         )[:, 0]
@@ -55,13 +65,24 @@ def attention(
             axes.set_yticks(np.arange(len(names)) + 0.5, names)
             axes.set_ylim(len(names), 0)
             axes.tick_params(axis="y", length=0)
-            figure.colorbar(image, cax=axes.inset_axes((1.03, 0, 0.03, 1)), label="weight")
+            bar = figure.colorbar(image, cax=axes.inset_axes((1.03, 0, 0.03, 1)), label="weight")
+            bar.ax.set_ylim(bottom=max(0, image.norm.vmin))
         [top, *bottom][-1].set_xlabel("time (s)")
         top.set_xlim(0, len(samples) / SAMPLE_RATE)
         top.set_title(style.wrapped(title, 60))
-        keys = {f"attention ({names[0]})": ATTENTION, "equal weights (Eq. 1)": MEAN}
+        keys = {f"attention ({next(iter(weights))})": ATTENTION, "equal weights (Eq. 1)": MEAN}
         style.legend(figure, {name: Line2D([], [], color=keys[name]) for name in keys})
+        figure.supxlabel(caption)
     return figure
+
+
+def distinct(weights: Mapping[str, np.ndarray]) -> tuple[list[str], np.ndarray]:
+    """Each set of weights (L',) once, with the names of all that have it, and the rows (n, L')."""
+    named: dict[bytes, list[str]] = {}
+    for name, row in weights.items():
+        named.setdefault(np.asarray(row, float).tobytes(), []).append(name)
+    rows = np.stack([np.frombuffer(row) for row in named])
+    return [style.wrapped(", ".join(names), NAMES_LETTERS) for names in named.values()], rows
 
 
 def _line(axes: Axes, weights: np.ndarray, edges: np.ndarray) -> None:
@@ -74,15 +95,19 @@ def _line(axes: Axes, weights: np.ndarray, edges: np.ndarray) -> None:
 
 
 def spectrogram(axes: Axes, samples: np.ndarray) -> None:
-    """Draw the spectrogram of samples (n,) at 16 kHz, its axis in seconds."""
+    """Draw the spectrogram of samples (n,) at 16 kHz, its axis in seconds, as far as it goes."""
     padded = np.pad(samples, (0, max(0, WINDOW + HOP - len(samples))))  # two columns at least
     about = {"NFFT": WINDOW, "Fs": SAMPLE_RATE, "noverlap": WINDOW - HOP}
-    power, _, seconds = mlab.specgram(padded, **about)
+    power, frequencies, seconds = mlab.specgram(padded, **about)
     level = 10 * np.log10(np.maximum(power, power.max() / 10 ** (DYNAMIC_RANGE_DB / 10)))
     ends = seconds[0] - HOP / 2 / SAMPLE_RATE, seconds[-1] + HOP / 2 / SAMPLE_RATE
     place = {"extent": (*ends, 0, SAMPLE_RATE / 2), "aspect": "auto", "origin": "lower"}
     axes.imshow(level, cmap="magma", **place)
-    axes.set(ylabel="frequency (kHz)", yticks=[0, 4000, 8000], yticklabels=["0", "4", "8"])
+    heard = frequencies[(level > level.min()).any(axis=1)]
+    top = np.ceil(heard.max() / 1000) if len(heard) else SAMPLE_RATE / 2000
+    ticks = np.arange(0, top + 1, 2)
+    axes.set(ylabel="frequency (kHz)", ylim=(0, 1000 * top))
+    axes.set_yticks(1000 * ticks, [f"{tick:.0f}" for tick in ticks])
 
 
 class Walk(NamedTuple):

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from emoshare_utils.files import atomic, write_csv
-from emoshare_utils.names import ARCHITECTURES
+from emoshare_utils.names import ARCHITECTURES, BESIDE, label, members
 from emoshare_utils.names import GREY as GREY
 
 COLUMN_IN = 3.3
 PAGE_IN = 7.0
 LINE_IN = 0.13  # of one line of text
-LETTERS_PER_INCH = 17  # of a caption
+LETTERS_PER_INCH, LETTERS_OF_COLUMN = 17, 58  # of a caption; of one across a column
 # One colour has one meaning in all figures. Architectures (`names`), families of encoders and
 # shares have Okabe and Ito's colours, splits Paul Tol's "muted": no two of one set look alike to
 # any kind of colour vision. Acoustic features are black. Grey is what stands behind: the SVR,
@@ -28,6 +28,16 @@ LETTERS_PER_INCH = 17  # of a caption
 SPLIT_COLOURS = {"train": "#332288", "devel": "#999933", "test": "#882255"}
 FAMILY_COLOURS = {"hubert": "#009E73", "wav2vec2": "#CC79A7", "untrained": "#E69F00"}
 SHARES = "#56B4E9"
+LOSS_COLOURS = {  # the MSE is black, and others are grey
+    "ccc": "#AA4499",
+    "balanced_mse": "#117733",
+    "soft_rank recalibrated": "#A67C00",
+}
+# Who knew each clip's expected share would reach this rho: drawn and called the same everywhere.
+EXPECTED = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2))}
+EXPECTED_NAME = "ρ of the expected share"
+FRACTION_NAME = "fraction of the ρ of the expected share"
+NO_INTERVAL = {"color": "0.55", "marker": "x", "markersize": 3.5, "mew": 0.9, "ls": "none"}
 
 
 def style(width_in: float = COLUMN_IN, height_in: float = 2.2) -> dict[str, object]:
@@ -142,14 +152,21 @@ def architecture_keys(architectures: Iterable[int], **look: object) -> dict[str,
     return {name: Line2D([], [], color=colour, **look) for name, _, colour in looks}
 
 
-def legend(figure: Figure, keys: Mapping[str, Line2D], columns: int | None = None) -> None:
-    """Put a legend above the panels, in as few rows as fit (at most `columns` names in each)."""
+def legend(
+    figure: Figure, keys: Mapping[str, Line2D], columns: int | None = None, handlelength: float = 2
+) -> None:
+    """Put a legend above the panels, in as few rows as fit (at most `columns` names in each).
+
+    Args:
+        handlelength: of a line in it, in letters: more where dashes tell lines apart.
+    """
+    look = {"loc": "outside upper center", "handlelength": handlelength}
     fewest = -(-len(keys) // (columns or len(keys)))
     for rows in range(fewest, len(keys) + 1):
         ncols = -(-len(keys) // rows)
         names = [name for column in range(ncols) for name in list(keys)[column::ncols]]
         handles = [keys[name] for name in names]
-        above = figure.legend(handles, names, loc="outside upper center", ncols=ncols)
+        above = figure.legend(handles, names, ncols=ncols, **look)
         if ncols == 1 or above.get_window_extent().width <= figure.bbox.width:
             return
         above.remove()
@@ -161,15 +178,25 @@ def family_colour(name: str) -> str:
     return next(colours, "black")
 
 
-def wrapped(name: str, width: int = 26) -> str:
-    """A long name on several lines: broken before a minus, after commas, slashes and spaces.
+def readable(encoder: str) -> str:
+    """A feature set's label; of an encoder that a run made, "hubert-mini-0 of languages_a"."""
+    made = [re.fullmatch(r"(?:.*/)?runs/([^/]+)/encoders/(.+)", one) for one in members(encoder)]
+    names = [
+        f"{label(run[2])} of {run[1]}" if run else label(one)
+        for run, one in zip(made, members(encoder))
+    ]
+    return BESIDE.join(names)
 
-    "L2 (A2)" and "wav2vec2.0 (Large)" stay together where they fit on a line; a hyphen ends one
-    only where a word is too long for it.
+
+def wrapped(name: str, width: int = 26) -> str:
+    """A long name on several lines: broken before a minus, then before a plus, then elsewhere.
+
+    That is after commas, slashes and spaces. "L2 (A2)" and "wav2vec2.0 (Large)" stay together
+    where they fit on a line; a hyphen ends one only where a word is too long for it.
     """
     if len(name) <= width:
         return name
-    for gap in (" (?=− )", "(?<=,) "):
+    for gap in (" (?=− )", r" (?=\+ )", "(?<=,) "):
         parts = re.split(gap, name, maxsplit=1)
         if len(parts) > 1:
             return "\n".join(wrapped(part, width) for part in parts)
@@ -179,6 +206,18 @@ def wrapped(name: str, width: int = 26) -> str:
     look = {"replace_whitespace": False, "break_on_hyphens": _longest_word(parted) > width}
     lines = textwrap.fill(parted, width, **look)
     return lines.replace("\v", "").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def caption(lines: Iterable[str], width_in: float) -> str:
+    """The lines that are not empty, each on as many lines as a figure of this width needs."""
+    width = max(LETTERS_OF_COLUMN, round(LETTERS_PER_INCH * width_in))
+    return "\n".join(filled(line, width) for line in lines if line)
+
+
+def filled(text: str, width: int) -> str:
+    """A text on lines of this many letters; a range ("−.02 to .03") stays on one."""
+    together = re.sub(r"(?<=\d) to (?=[−-]?[.\d])", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", text)
+    return textwrap.fill(together, width).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _longest_word(text: str) -> int:

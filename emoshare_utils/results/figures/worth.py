@@ -10,6 +10,7 @@ from emoshare_utils.results.figures import style
 from emoshare_utils.results.listeners import TARGET, worth_in_words
 
 CURVE = {"color": "black", "marker": "o", "ms": 2.5, "lw": 0.8, "elinewidth": 0.6, "capsize": 1.5}
+HEAD = {"ms": 5, "mew": 0, "clip_on": False, "zorder": 4}
 PANEL = {"color": style.GREY, "linewidth": 0.6, "linestyle": (0, (1, 1.5))}
 
 
@@ -48,7 +49,10 @@ def worth(table: pd.DataFrame, architecture: int, split: str = "devel") -> Figur
 
 
 def _system(axes: Axes, system: tuple, colour: str, right: float) -> None:
-    """A line at its rho, and down from where it meets the curve, with both intervals."""
+    """A line at its rho, and down from where it meets the curve, with both intervals.
+
+    The interval of its worth is a bar on the x axis, an arrow where it ends beyond the curve.
+    """
     meets = min(system.worth, right)
     line = {"color": colour, "linewidth": 1}
     axes.plot([0, meets], [system.rho] * 2, **line)
@@ -58,6 +62,8 @@ def _system(axes: Axes, system: tuple, colour: str, right: float) -> None:
         ends = np.minimum([system.worth_low, system.worth_high], right)
         foot = {"linewidth": 3, "solid_capstyle": "butt", "clip_on": False, "zorder": 3}
         axes.plot(ends, [0, 0], transform=axes.get_xaxis_transform(), color=colour, **foot)
+        if system.worth_high > right:
+            axes.plot(right, 0, ">", transform=axes.get_xaxis_transform(), color=colour, **HEAD)
     low = axes.get_ylim()[0]
     if np.isfinite(system.worth):
         axes.plot([meets] * 2, [low, system.rho], **line)
@@ -69,7 +75,7 @@ def _names(axes: Axes, rows: list[tuple], colours: dict[str, str]) -> None:
     low, high = axes.get_ylim()
     y = -np.inf
     for row in sorted(rows, key=lambda row: row.rho):
-        name = style.wrapped(row.who, 20)
+        name = style.wrapped(row.who, 22)
         y = max(row.rho, y + 0.065 * (high - low) * (1 + name.count("\n")))
         style.at_right(axes, y, name, colours.get(row.who, "black"))
 
@@ -82,5 +88,8 @@ def _caption(table: pd.DataFrame, split: str) -> str:
         f"worth: {worth_in_words(table).iloc[-1]}",
     ]
     if np.isfinite(system["ci_speakers_low"]):
-        lines.append("bars, band and brackets: 95 % interval over speakers")
-    return "\n".join(style.wrapped(line, 58) for line in lines)
+        lines.append("error bars, band and brackets: 95 % interval over speakers")
+    if np.isfinite(system["worth_low"]):
+        beyond = " (arrow: no end)" if np.isinf(system["worth_high"]) else ""
+        lines.append(f"bar on the x axis: interval of the worth{beyond}")
+    return style.caption(lines, style.COLUMN_IN)
