@@ -30,7 +30,7 @@ from emoshare_utils.files import (
     read_sealed,
     sealed,
     write_json,
-    writing,
+    write_text,
 )
 from emoshare_utils.models.weights import read_tensors, write_tensors
 from emoshare_utils.pretraining.audio import Audio, crc32, crop, draw_batches, n_frames
@@ -298,7 +298,6 @@ def export(encoder: nn.Module, folder: Path) -> None:
     encoder.config.hidden_dropout = encoder.config.feat_proj_dropout = 0.0  # frozen from here on
     encoder.config.architectures = [type(encoder).__name__]
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
-    with writing(folder):
-        encoder.config.save_pretrained(folder)
-        extractor.save_pretrained(folder)
-        write_tensors(folder / "model.safetensors", half)
+    write_text(folder / "config.json", encoder.config.to_json_string())
+    write_text(folder / "preprocessor_config.json", extractor.to_json_string())
+    write_tensors(folder / "model.safetensors", half)

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import unescape
 from pathlib import Path
 
@@ -127,6 +127,7 @@ def _page(name: str, cells: list[Cell], this: Run) -> tuple[list[str], dict[str,
     """The paragraphs of a page, and the pictures beside it by file name."""
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
+    literal = set(re.findall(r'"(\w+)"', "\n".join(cell.source for cell in cells)))
     for cell in cells:
         if cell.kind == "markdown":
             # GitHub takes \, and the like for its own escapes between plain dollars
@@ -136,7 +137,7 @@ def _page(name: str, cells: list[Cell], this: Run) -> tuple[list[str], dict[str,
             continue
         parts.append(f"```python\n{cell.source.strip()}\n```")
         drawn = [output for output in cell.outputs if output.kind == "image/png"]
-        links = _published(cell.source, this)
+        links = _published(cell.source, this, literal)
         for output in cell.outputs:
             if output.kind != "image/png":
                 parts.append(_text(output))
@@ -149,14 +150,16 @@ def _page(name: str, cells: list[Cell], this: Run) -> tuple[list[str], dict[str,
     return [part for part in parts if part], pictures
 
 
-def _published(source: str, this: Run) -> list[str]:
+def _published(source: str, this: Run, literal: Collection[str] = ()) -> list[str]:
     """Links to the published pictures that a cell names, in order; a name may have a {part} for
-    each of several pictures, which are drawn in the order of the alphabet."""
+    each of several pictures, which are drawn in the order of the alphabet and are none of those
+    that a cell names in full, `literal`."""
     folder, links = "../../../figures/published", {}
     for name in re.findall(r'"((?:{\w+})*\w(?:\w|{\w+})*)"', source):
         for run in (PAPER, this):
             for path in sorted(run.published.glob(re.sub(r"{\w+}", "*", name) + ".png")):
-                links[path.stem] = f"![{path.stem}]({folder}/{run.name}/{path.name})"
+                if path.stem == name or path.stem not in literal:
+                    links[path.stem] = f"![{path.stem}]({folder}/{run.name}/{path.name})"
     return list(links.values())
 
 

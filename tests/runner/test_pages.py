@@ -137,9 +137,13 @@ def test_a_picture_of_every_run_is_linked_where_all_runs_have_it(project):
 def test_pictures_whose_name_has_a_part_are_linked_in_the_alphabet_s_order(project):
     this = Run("demo")
     this.published.mkdir(parents=True)
-    for name in ("clip_worst", "clip_best", "clip", "fig2"):
+    for name in ("clip_worst", "clip_best", "clip_other", "clip", "fig2"):
         (this.published / f"{name}.png").touch()
-    links = pages._published('save(x, "fig2"); save(x, f"clip_{which}"); f"{which}"; "gone"', this)
+    links = pages._published(
+        'save(x, "fig2"); save(x, f"clip_{which}"); f"{which}"; "gone"',
+        this,
+        {"fig2", "clip_other"},
+    )
     assert [link.partition("]")[0] for link in links] == ["![fig2", "![clip_best", "![clip_worst"]
     assert all((this.pages / link.partition("(")[2][:-1]).resolve().is_file() for link in links)
 
