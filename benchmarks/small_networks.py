@@ -30,7 +30,7 @@ TURNS = 7
 MICRO_BATCH = 8
 CPU = torch.device("cpu")
 PROFILES = {  # sizes and clips per batch in profiles/demo.yaml and profiles/crema_d.yaml
-    "demo": (Sizes(cnn=(32,), pool=8, lstm=32, ffnn_1=(32,), ffnn_2=(32,)), 32),
+    "demo": (Sizes(cnn=(32,), pool=16, lstm=32, ffnn_1=(32,), ffnn_2=(32,)), 32),
     "crema_d": (Sizes(cnn=(64,), pool=8, lstm=64, ffnn_1=(32,), ffnn_2=(32,)), 64),
 }
 FRAMES = {"mini": (448, 50), "fbank": (40, 100)}  # W, and frames per second

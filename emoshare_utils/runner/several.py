@@ -98,7 +98,7 @@ def run(
         ended, _ = wait(futures, PATIENCE_S)
         stopped = [f.exception() for f in futures if f in ended and not f.cancelled()]
         where = [str(error) for error in stopped if isinstance(error, KeyboardInterrupt)]
-        raise KeyboardInterrupt(" and".join(where)) from None
+        raise KeyboardInterrupt(" and".join(sorted(where))) from None
     finally:
         kernels.kill()
         pool.shutdown(cancel_futures=True)
