@@ -322,7 +322,7 @@ def test_pictures_say_what_died():
     table = compare_variants(predictions(), BOTH, resamples=20)
     said = texts(forest(table[table["variant"] != "paper"], over_seeds=True))
     assert "A2: dead" in said and "no ρ" in said and "constant prediction: Joy (dead (A2))" in said
-    assert "n = 60 clips; means over 2 seeds or more, resampled too" in said
+    assert "n = 60 clips; means over 2 seeds, resampled too" in said
     zeros = pd.DataFrame({1: [0.0, 1.0, 1.0], 2: [0.0, 0.5, 1.0]})
     said = texts(dead_starts(zeros))
     assert "Architecture 1: 2 of 3 dead" in said and "Architecture 2: 1 of 3 dead" in said
